@@ -1,0 +1,1 @@
+"""Stimulus spaces: where stimuli come from, how they are shown, and their geometry."""

@@ -1,0 +1,52 @@
+"""What every stimulus space offers: the contract of this folder."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One coordinate of a stimulus: its name, unit and range."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+class StimulusSpace(Protocol):
+    """A set of stimuli with an input distribution p(x).
+
+    Implementations are frozen dataclasses whose fields are the options that a
+    study file may set.
+    """
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Coordinates of a stimulus ``x``, shape ``(features,)``."""
+        ...
+
+    def sample(self, key: jax.Array, n: int) -> jax.Array:
+        """Draw ``n`` stimuli from p(x), shape ``(n, features)``."""
+        ...
+
+    def present(self, x: Any) -> dict[str, Any]:
+        """Physical parameters of one stimulus, for a client to show; JSON-able."""
+        ...
+
+    def basis(self, x: jax.Array, degree: int) -> tuple[jax.Array, jax.Array]:
+        """Basis functions orthonormal under p(x), constant first.
+
+        Returns values ``(n, functions)`` and the order of each, ``(functions,)``.
+        """
+        ...
+
+    def view(self, x: jax.Array) -> jax.Array:
+        """Places of stimuli in a picture, shape ``(n, 2)``."""
+        ...
+
+    def grid(self, n: int) -> jax.Array:
+        """About ``n`` stimuli that cover the space evenly, ``(about n, features)``."""
+        ...
