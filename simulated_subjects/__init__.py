@@ -1,0 +1,1 @@
+"""Simulated subjects: learners as pure functions, and how they respond."""
