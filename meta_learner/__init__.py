@@ -1,0 +1,1 @@
+"""The search for labellings that a subject finds easy to generalise."""

@@ -1,0 +1,150 @@
+"""Evolution strategies of evosax as searches."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import evosax.algorithms as evosax
+import jax
+import jax.numpy as jnp
+from evosax.algorithms.distribution_based.base import DistributionBasedAlgorithm
+
+_UNSUITED = {
+    "RandomSearch": "it needs a sampling function",
+    "SV_CMA_ES": "it needs several populations",
+    "SV_Open_ES": "it needs several populations",
+    "LGA": "its network is not part of a study file",
+    "DiffusionEvolution": "it needs to know its number of generations",
+}
+_ALIASES = {"DiscoveredES": "DES", "LearnedES": "LES"}
+
+
+def strategy_names() -> list[str]:
+    """Names that ``method`` may have: evosax's own, and its class names."""
+    return sorted((set(evosax.algorithms) | set(_ALIASES)) - set(_UNSUITED))
+
+
+class State(NamedTuple):
+    """``inner`` is evosax's own state, absent until a population-based strategy
+    has seen its first results; ``key`` feeds the draws of the next tell.
+    """
+
+    inner: Any
+    key: jax.Array
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """Any evosax strategy by its name, such as ``DES``, ``CMA_ES`` or ``SNES``.
+
+    The paper's black-box search is ``DES`` (section 5.4, Lange et al. 2022).
+    ``step_size`` is the initial standard deviation of each gene where the
+    strategy has one.
+    """
+
+    method: str
+    population: int
+    genes: int
+    step_size: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a strategy that is unknown or cannot have this population."""
+        if self.method not in strategy_names():
+            raise ValueError(
+                f"unknown method {self.method!r}; known: {', '.join(strategy_names())}"
+            )
+        try:
+            _ = self._params
+        except AssertionError as error:
+            raise ValueError(
+                f"{self.method} cannot have a population of {self.population}: {error}"
+            ) from error
+
+    def init(self, key: jax.Array) -> State:
+        """State before the first generation, centred on zero."""
+        start, later = jax.random.split(key)
+        if not self._has_mean:
+            return State(None, later)
+        mean = jnp.zeros(self.genes)
+        return State(self._strategy.init(start, mean, self._params), later)
+
+    def ask(self, state: State, key: jax.Array) -> tuple[jax.Array, State]:
+        """Propose ``(population, genes)``."""
+        if state.inner is None:
+            shape = (self.population, self.genes)
+            return self.step_size * jax.random.normal(key, shape), state
+        theta, inner = self._strategy.ask(key, state.inner, self._params)
+        return theta, state._replace(inner=inner)
+
+    def tell(self, state: State, theta: jax.Array, results: jax.Array) -> State:
+        """Learn results; unscored candidates (NaN) have no pull.
+
+        The strategies want exactly one result per candidate. Missing rows and
+        NaN get the median of the finite results, whose weight is zero or the
+        mean weight in every rank-based strategy; surplus rows beyond the
+        population drop the oldest. Without a finite result nothing changes.
+        """
+        theta, results = self._complete(
+            jnp.asarray(theta), jnp.asarray(results), self.best(state)
+        )
+        finite = jnp.isfinite(results)
+        if not bool(finite.any()):
+            return state
+        fair = jnp.nanmedian(jnp.where(finite, results, jnp.nan))
+        return self.tell_all(state, theta, jnp.where(finite, results, fair))
+
+    def tell_all(self, state: State, theta: jax.Array, results: jax.Array) -> State:
+        """Learn one finite result for each candidate; may be traced."""
+        now, later = jax.random.split(state.key)
+        if state.inner is None:
+            inner = self._strategy.init(now, theta, results, self._params)
+        else:
+            inner, _ = self._strategy.tell(
+                now, theta, results, state.inner, self._params
+            )
+        return State(inner, later)
+
+    def best(self, state: State) -> jax.Array:
+        """Mean of the search distribution, or the best candidate where none is kept."""
+        if state.inner is None:
+            return jnp.zeros(self.genes)
+        inner = state.inner
+        return inner.mean if self._has_mean else inner.best_solution
+
+    @property
+    def _class(self) -> Any:
+        return evosax.algorithms[_ALIASES.get(self.method, self.method)]
+
+    @property
+    def _has_mean(self) -> bool:
+        return issubclass(self._class, DistributionBasedAlgorithm)
+
+    @cached_property
+    def _strategy(self) -> Any:
+        return self._class(
+            population_size=self.population, solution=jnp.zeros(self.genes)
+        )
+
+    @cached_property
+    def _params(self) -> Any:
+        params = self._strategy.default_params
+        if hasattr(params, "std_init"):
+            params = params.replace(std_init=self.step_size)
+        return params
+
+    def _complete(
+        self, theta: jax.Array, results: jax.Array, centre: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Exactly ``population`` rows: the newest, then unscored ones at the centre."""
+        if theta.shape != (results.shape[0], self.genes):
+            raise ValueError(
+                f"expected candidates of shape ({results.shape[0]}, {self.genes}), "
+                f"one per result, got {theta.shape}"
+            )
+        theta, results = theta[-self.population :], results[-self.population :]
+        missing = self.population - results.shape[0]
+        return (
+            jnp.concatenate([theta, jnp.tile(centre, (missing, 1))]),
+            jnp.concatenate([results, jnp.full(missing, jnp.nan)]),
+        )
+

@@ -1,0 +1,110 @@
+"""Labelling families: what a search vector theta means as a function of stimuli.
+
+A family gives the *raw* function of a labelling; ``meta_learner.labelling``
+makes labels of it. Every family is scaled so that genes drawn from N(0, 1) are
+sensible functions: one step size serves all.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from stimuli.space import StimulusSpace
+
+
+class LabellingFamily(Protocol):
+    """A set of functions of stimuli, indexed by a search vector ``theta``."""
+
+    def genes(self, space: StimulusSpace) -> int:
+        """Length of ``theta`` for this stimulus space."""
+        ...
+
+    def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """The function at stimuli ``(n, features)``, shape ``(n,)``, any real."""
+        ...
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weighted sums of the stimulus features."""
+
+    def genes(self, space: StimulusSpace) -> int:
+        """One weight per feature."""
+        return len(space.features)
+
+    def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """The weighted sum."""
+        del space
+        return x @ theta
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Sums of the space's orthonormal basis functions up to an order.
+
+    Favours no order over another: what comes out smooth, the subject made so.
+    """
+
+    degree: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse degrees without a function or with far too many."""
+        if not 1 <= self.degree <= 30:
+            raise ValueError(f"degree must be 1 to 30, got {self.degree}")
+
+    def genes(self, space: StimulusSpace) -> int:
+        """One coefficient per basis function, without the constant."""
+        return int(space.basis(space.grid(2), self.degree)[0].shape[1]) - 1
+
+    def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """The weighted sum of basis functions."""
+        return space.basis(x, self.degree)[0][:, 1:] @ theta
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Multi-layer perceptron, the paper's meta-learner (section 2).
+
+    ``output = "cos"`` is the paper's bounded output; ``linear`` leaves the
+    bounds to the label distribution.
+    """
+
+    hidden: tuple[int, ...] = (16, 16)
+    activation: Literal["relu", "tanh"] = "relu"
+    output: Literal["linear", "cos"] = "linear"
+
+    def __post_init__(self) -> None:
+        """Refuse layers of no unit or of absurd size."""
+        if not all(1 <= width <= 4096 for width in self.hidden):
+            raise ValueError(f"hidden layers need 1 to 4096 units, got {self.hidden}")
+
+    def genes(self, space: StimulusSpace) -> int:
+        """Weights and biases of all layers."""
+        return sum((i + 1) * o for i, o in pairwise(self._widths(space)))
+
+    def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """Output of the network, weights scaled by 1/sqrt(inputs of the layer)."""
+        activation = jax.nn.relu if self.activation == "relu" else jnp.tanh
+        value, start = x, 0
+        widths = self._widths(space)
+        for layer, (inputs, outputs) in enumerate(pairwise(widths)):
+            stop = start + (inputs + 1) * outputs
+            block = theta[start:stop].reshape(inputs + 1, outputs)
+            value = (value @ block[:-1] + block[-1]) * jnp.sqrt(2.0 / (inputs + 1))
+            if layer < len(widths) - 2:
+                value = activation(value)
+            start = stop
+        return jnp.cos(value[:, 0]) if self.output == "cos" else value[:, 0]
+
+    def _widths(self, space: StimulusSpace) -> tuple[int, ...]:
+        return (len(space.features), *self.hidden, 1)
+
+
+FAMILIES: dict[str, type[LabellingFamily]] = {
+    "linear": Linear,
+    "basis": Basis,
+    "mlp": MLP,
+}

@@ -1,0 +1,136 @@
+"""From a search vector to labels in [-1, 1], given the components found before."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_learner.families import LabellingFamily
+from meta_learner.label_distribution import PENALTIES, ascending, to_uniform
+from stimuli.space import StimulusSpace
+
+REFERENCE_STIMULI = 512
+"""Stimuli that stand for p(x) wherever an expectation over it is needed."""
+
+ALTERNATIONS = 4
+"""Rounds of projection and rank map that make labels uniform and orthogonal."""
+
+
+Round = tuple[jax.Array, jax.Array]
+"""What one round of projection and rank map takes away, and ranks by."""
+
+
+class Component(NamedTuple):
+    """A frozen labelling of the series, ready to be evaluated anywhere.
+
+    ``theta`` (genes,); ``offsets`` (rounds, components before + 1), what each
+    round of projection takes away; ``ranks`` (rounds, reference stimuli), the
+    sorted values that each rank map needs.
+    """
+
+    theta: jax.Array
+    offsets: jax.Array
+    ranks: jax.Array
+
+
+Series = tuple[Component, ...]
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Makes labels: family, label distribution and orthogonality as one function.
+
+    With ``label_distribution = "exact"`` labels are uniform on [-1, 1] by
+    construction, otherwise raw values are clipped to [-1, 1] and a penalty
+    keeps their distribution. With ``orthogonality = "exact"`` what lies along
+    frozen components is projected out, otherwise a penalty keeps it small.
+    """
+
+    space: StimulusSpace
+    family: LabellingFamily
+    label_distribution: str = "exact"
+    orthogonality: str = "exact"
+
+    def labels(self, series: Series, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """Labels of stimuli ``(n, features)`` by ``theta``, shape ``(n,)``."""
+        return self._apply(self.freeze(series, theta), series, x)
+
+    def component_labels(self, series: Series, x: jax.Array) -> jax.Array:
+        """Labels by every frozen component, shape ``(components, n)``."""
+        rows = [self._apply(c, series[:i], x) for i, c in enumerate(series)]
+        return jnp.stack(rows) if rows else jnp.zeros((0, x.shape[0]))
+
+    def freeze(self, series: Series, theta: jax.Array) -> Component:
+        """Settle projection and rank map of ``theta`` on the reference stimuli."""
+        reference = self.space.grid(REFERENCE_STIMULI)
+        before = self._before(series, reference)
+
+        def settle(value: jax.Array, _: None) -> tuple[jax.Array, Round]:
+            offset = self._offset(before, value)
+            value = value - offset @ before
+            ranks = ascending(value)
+            return self._bound(value, ranks), (offset, ranks)
+
+        raw = self.family.raw(self.space, theta, reference)
+        _, rounds = jax.lax.scan(settle, raw, length=self._rounds(series))
+        return Component(theta, *rounds)
+
+    def penalties(self, series: Series, theta: jax.Array) -> jax.Array:
+        """Label-distribution and orthogonality penalty, shape ``(2,)``.
+
+        The second is the paper's equation 2 divided by the squared number of
+        stimuli and by the power of a uniform labelling: a mean squared
+        correlation, which means the same at any number of stimuli.
+        """
+        reference = self.space.grid(REFERENCE_STIMULI)
+        y = self.labels(series, theta, reference)
+        divergence = PENALTIES.get(self.label_distribution)
+        overlap = self.component_labels(series, reference) @ y / y.shape[0]
+        return jnp.stack(
+            [
+                divergence(y) if divergence else jnp.zeros(()),
+                jnp.sum((3 * overlap) ** 2),
+            ]
+        )
+
+    def _rounds(self, series: Series) -> int:
+        both = self.label_distribution == "exact" and self.orthogonality == "exact"
+        return ALTERNATIONS if both and series else 1
+
+    def _before(self, series: Series, x: jax.Array) -> jax.Array:
+        """What to be orthogonal to: the constant and, if exact, the series."""
+        constant = jnp.ones((1, x.shape[0]))
+        if self.orthogonality != "exact":
+            return constant
+        return jnp.concatenate([constant, self.component_labels(series, x)])
+
+    def _offset(self, before: jax.Array, value: jax.Array) -> jax.Array:
+        """Coefficients of ``before`` in ``value``, by least squares."""
+        if self.orthogonality != "exact":
+            return jnp.zeros(1)  # the penalty deals with it
+        gram = before @ before.T
+        return jax.scipy.linalg.solve(gram, before @ value, assume_a="pos")
+
+    def _bound(self, value: jax.Array, ranks: jax.Array) -> jax.Array:
+        if self.label_distribution == "exact":
+            return to_uniform(value, ranks)
+        return jnp.clip(value, -1.0, 1.0)
+
+    def _apply(self, component: Component, series: Series, x: jax.Array) -> jax.Array:
+        before = self._before(series, x)
+
+        def again(value: jax.Array, settled: Round) -> tuple[jax.Array, None]:
+            offset, ranks = settled
+            return self._bound(value - offset @ before, ranks), None
+
+        raw = self.family.raw(self.space, component.theta, x)
+        rounds = (component.offsets, component.ranks)
+        return jax.lax.scan(again, raw, rounds)[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def freeze(labeller: Labeller, series: Series, theta: jax.Array) -> Component:
+    """Compiled :meth:`Labeller.freeze`."""
+    return labeller.freeze(series, theta)
