@@ -1,0 +1,1 @@
+"""The experiment server: protocol, session, study, journal, application."""

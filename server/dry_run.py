@@ -1,0 +1,131 @@
+"""A study with simulated subjects in process: whole generations at once."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from server.events import Fact, Responded, SessionEnded, SessionOpened
+from server.desk import Desk
+from server.journal import Journal
+from server.session import Session, apply_responded, finish
+from server.study import StudyState, assign
+from server.study_file import Study, StudyFileError
+from simulated_subjects.individual import individual_keys, run_sessions
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def dry_run(
+    study: Study,
+    journal: Journal,
+    progress: Progress | None = None,
+    sessions: int | None = None,
+) -> float:
+    """Run or continue a study to its end; the journal is that of a socket run.
+
+    With ``sessions`` it stops after the generation that reaches that number.
+
+    Returns the subjects trained and tested per second, the median over
+    generations, so without compilation and journal (NaN if none was run). Raises :class:`StudyFileError` when the
+    study names no simulated subject.
+    """
+    if study.learner is None and not study.null:
+        raise StudyFileError(
+            "a dry run needs a [simulated_subject] section with a learner"
+        )
+    desk = Desk(study, journal, mode="dry-run")
+    _give_up_open_sessions(desk)
+    rates = []
+    limit = np.inf if sessions is None else sessions
+    while not desk.state.finished and desk.state.sessions_ended < limit:
+        rates.append(_run_generation(desk))
+        desk.advance()
+        if progress:
+            progress(desk.summary())
+    return float(np.nanmedian(rates)) if rates else float("nan")
+
+
+def _run_generation(desk: Desk) -> float:
+    """One session on every free candidate, each half stored in one transaction.
+
+    Returns the sessions drawn, trained and tested per second.
+    """
+    state = desk.state
+    free = state.free()
+    if not free:
+        return float("nan")
+    start = time.perf_counter()
+    state.drawn(0)
+    drawing = time.perf_counter() - start
+    opened = [_assign(state, candidate) for candidate in free]
+    desk.commit(opened)
+    start = time.perf_counter()
+    values, responded = _simulate(state.study, opened, len(state.scored))
+    seconds = drawing + time.perf_counter() - start
+    facts: list[Fact] = []
+    for session, row, answered in zip(opened, values, responded, strict=False):
+        told = _responses(session, row, answered)
+        facts += [told, finish(apply_responded(Session(session), told), used=True)]
+    desk.commit(facts)
+    return len(opened) / seconds
+
+
+def _assign(state: StudyState, candidate: int) -> SessionOpened:
+    opened = assign(state, candidate, "", {"in_process": True})
+    return dataclasses.replace(opened, subject=f"sim-{opened.session}")
+
+
+def _simulate(
+    study: Study, opened: list[SessionOpened], population: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Responses and whether there was one, (population, test trials).
+
+    Short generations are filled up with their first session: one compiled shape.
+    """
+    assert study.learner is not None
+    filled = opened + opened[:1] * (population - len(opened))
+    values, responded = run_sessions(
+        study.learner,
+        study.responses,
+        individual_keys(study.seed, [o.session for o in filled]),
+        jnp.array([o.x for o in filled]),
+        jnp.array([o.trials for o in filled]),
+        jnp.array([_targets(o) for o in filled]),
+    )
+    return np.asarray(values), np.asarray(responded)
+
+
+def _targets(opened: SessionOpened) -> list[float]:
+    if opened.right_rewarded:
+        return [1.0 if right else -1.0 for right in opened.right_rewarded]
+    return [opened.y[i] for i in opened.trials[: opened.training_trials]]
+
+
+def _responses(
+    opened: SessionOpened, values: np.ndarray, responded: np.ndarray
+) -> Responded:
+    n = len(values)
+    rounded = np.round(values.astype(np.float64), 6).tolist()
+    return Responded(
+        session=opened.session,
+        trials=list(range(opened.training_trials, len(opened.trials))),
+        outcomes=["responded" if there else "omission" for there in responded],
+        values=[v if there else None for v, there in zip(rounded, responded, strict=True)],
+        reaction_times_s=[None] * n,
+        clocks=[None] * n,
+    )
+
+
+def _give_up_open_sessions(desk: Desk) -> None:
+    """Sessions left by clients of an earlier socket run go back to the pool."""
+    facts = [
+        SessionEnded(name, "lost", "the study went on in process")
+        for name, session in desk.state.sessions.items()
+        if session.status == "open"
+    ]
+    if facts:
+        desk.commit(facts)

@@ -1,0 +1,197 @@
+"""The facts a journal holds, one frozen dataclass per kind of event.
+
+State is a fold of these and nothing else. Fields are plain JSON values.
+Arrays are nested lists; ``theta`` is float32 in its shortest exact decimals,
+stimuli and labels are multiples of 1e-6.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StudyOpened:
+    """The study file as it is, its hash, and the versions that ran it.
+
+    ``mode`` is ``live`` or ``dry-run``; ``null`` says that the weight of the
+    generalisation error is zero, whatever the file says (no-learner null).
+    """
+
+    text: str
+    sha256: str
+    mode: str
+    null: bool
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class GenerationAsked:
+    """The candidates of a generation: ``theta`` (candidates, genes).
+
+    ``penalties`` (candidates, 2) are label distribution and orthogonality.
+    """
+
+    component: int
+    generation: int
+    theta: list[list[float]]
+    penalties: list[list[float]]
+
+
+@dataclass(frozen=True)
+class SessionOpened:
+    """A subject took an assignment.
+
+    ``x`` (stimuli, features) and ``y`` (stimuli,) hold training stimuli first,
+    ``training_stimuli`` of them. ``trials`` is the stimulus of each trial, the
+    first ``training_trials`` with feedback. ``right_rewarded`` is the drawn
+    feedback of each training trial in a choice session, else empty.
+    ``exposure`` counts the sessions this subject has begun before.
+    """
+
+    session: str
+    component: int
+    generation: int
+    candidate: int
+    attempt: int
+    subject: str
+    exposure: int
+    client: dict[str, Any]
+    x: list[list[float]]
+    y: list[float]
+    training_stimuli: int
+    trials: list[int]
+    training_trials: int
+    right_rewarded: list[bool]
+
+
+@dataclass(frozen=True)
+class Responded:
+    """Responses to one or more trials of a session, as columns.
+
+    ``trials`` are indices into the session's trials; ``outcomes`` responded,
+    omission, premature, aborted or invalid; ``values`` the graded answer or
+    -1 / +1 (null where there is none); ``reaction_times_s`` on the client's
+    clock; ``clocks`` what the client said of its clocks.
+    """
+
+    session: str
+    trials: list[int]
+    outcomes: list[str]
+    values: list[float | None]
+    reaction_times_s: list[float | None]
+    clocks: list[dict[str, float] | None]
+
+
+@dataclass(frozen=True)
+class SessionEnded:
+    """A session is over: finished, lost, abandoned or unusable.
+
+    A finished one carries its generalisation error, in squared label units:
+    ``error``, its standard error, the variance of the labels tested and the
+    number of test trials used. ``used`` is False for a late result whose
+    candidate had been scored by another session.
+    """
+
+    session: str
+    status: str
+    reason: str = ""
+    error: float | None = None
+    standard_error: float | None = None
+    label_variance: float | None = None
+    test_trials: int = 0
+    used: bool = True
+
+
+@dataclass(frozen=True)
+class GenerationTold:
+    """The meta-losses (candidates,) that moved the search; null if unscored."""
+
+    component: int
+    generation: int
+    losses: list[float | None]
+
+
+@dataclass(frozen=True)
+class ComponentFrozen:
+    """The component found: where the search stood when its budget was spent."""
+
+    component: int
+    theta: list[float]
+
+
+@dataclass(frozen=True)
+class StudyFinished:
+    """Every component has been found."""
+
+
+@dataclass(frozen=True)
+class ClientSeen:
+    """A client connected, disconnected, or came back to its session."""
+
+    session: str
+    subject: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A second, different response to a trial already answered; kept, not used."""
+
+    session: str
+    message: dict[str, Any]
+    reason: str
+
+
+Fact = (
+    StudyOpened
+    | GenerationAsked
+    | SessionOpened
+    | Responded
+    | SessionEnded
+    | GenerationTold
+    | ComponentFrozen
+    | StudyFinished
+    | ClientSeen
+    | Quarantined
+)
+
+KINDS: dict[str, type[Fact]] = {
+    "study_opened": StudyOpened,
+    "generation_asked": GenerationAsked,
+    "session_opened": SessionOpened,
+    "responded": Responded,
+    "session_ended": SessionEnded,
+    "generation_told": GenerationTold,
+    "component_frozen": ComponentFrozen,
+    "study_finished": StudyFinished,
+    "client_seen": ClientSeen,
+    "quarantined": Quarantined,
+}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact with its place in the journal and its time (seconds since 1970)."""
+
+    seq: int
+    at: float
+    fact: Fact
+
+
+def to_row(fact: Fact) -> tuple[str, dict[str, Any]]:
+    """Kind and JSON payload of a fact."""
+    return _NAMES[type(fact)], asdict(fact)
+
+
+def from_row(kind: str, payload: dict[str, Any]) -> Fact:
+    """The fact behind a journal row.
+
+    Raises ``ValueError`` for a kind or a field that this version does not know.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"journal holds an event of unknown kind {kind!r}")
+    try:
+        return KINDS[kind](**payload)
+    except TypeError as error:
+        raise ValueError(f"journal event {kind!r} is damaged: {error}") from error

@@ -1,0 +1,332 @@
+"""A study as a fold of its journal, and the decisions that follow from it.
+
+:class:`StudyState` changes in :meth:`StudyState.apply` and nowhere else; the
+functions below look at it and return facts, without IO, clock or hidden draws.
+"""
+
+import platform
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from meta_learner.assignment import (
+    Assignments,
+    Slot,
+    decimals,
+    draw_assignments,
+    exact_decimals,
+    named_key,
+    penalties,
+)
+from meta_learner.labelling import Series, freeze
+from meta_learner.objective import Floats
+from server.events import (
+    ClientSeen,
+    ComponentFrozen,
+    Fact,
+    GenerationAsked,
+    GenerationTold,
+    Quarantined,
+    Responded,
+    SessionEnded,
+    SessionOpened,
+    StudyFinished,
+    StudyOpened,
+)
+from server.session import Session, apply_responded
+from server.study_file import Study
+
+MAX_UNUSABLE = 3
+"""Unusable sessions after which a candidate is left unscored."""
+
+
+class ResumeError(RuntimeError):
+    """The journal belongs to another study file, mode or kind of run."""
+
+
+class StudyState:
+    """Where a study stands: search, series, current generation, open sessions."""
+
+    def __init__(self, study: Study) -> None:
+        """The state before the first event."""
+        self.study = study
+        self.opened: StudyOpened | None = None
+        self.series: Series = ()
+        self.component = 0
+        self.generation = 0
+        self.finished = False
+        self.sessions_ended = 0
+        self.best_error: float | None = None
+        self.search: Any = study.search.init(named_key(study.seed, "search", 0))
+        self.theta: Any = None
+        self.penalties: Floats = np.zeros((0, 2))
+        self.errors: Floats = np.zeros(0)
+        """Relative error of each candidate; NaN while ``scored`` is False."""
+        self.scored = np.zeros(0, bool)
+        self.unusable = np.zeros(0, int)
+        self.attempts = np.zeros(0, int)
+        self.sessions: dict[str, Session] = {}
+        """Sessions of this generation and the one before, and late ones, by name."""
+        self.exposures: dict[str, int] = {}
+        """Sessions begun by each subject."""
+        self.holding: dict[str, str] = {}
+        """Session that each subject is in."""
+        self._drawn: dict[int, Assignments] = {}
+
+    def apply(self, fact: Fact) -> None:
+        """Take one fact in; the only way in which the state changes."""
+        match fact:
+            case StudyOpened():
+                self._open(fact)
+            case GenerationAsked():
+                self._ask(fact)
+            case SessionOpened():
+                self._begin(fact)
+            case Responded():
+                session = self.sessions[fact.session]
+                self.sessions[fact.session] = apply_responded(session, fact)
+            case SessionEnded():
+                self._end(fact)
+            case GenerationTold():
+                self._tell(fact)
+            case ComponentFrozen():
+                self._freeze(fact)
+            case StudyFinished():
+                self.finished = True
+            case ClientSeen():
+                self._see(fact)
+            case Quarantined():
+                pass  # kept for the operator, without effect
+
+    def summary(self) -> dict[str, Any]:
+        """Progress in numbers, without labels."""
+        done = self.component * self.study.file.search.generations + self.generation
+        return {
+            "study": self.study.name,
+            "mode": self.opened.mode if self.opened else None,
+            "component": self.component,
+            "generation": self.generation,
+            "generations_done": done,
+            "sessions_ended": self.sessions_ended,
+            "sessions_planned": self.study.sessions,
+            "open_sessions": sum(s.status == "open" for s in self.sessions.values()),
+            "best_error": self.best_error,
+            "finished": self.finished,
+        }
+
+    def free(self) -> list[int]:
+        """Candidates that wait for a session, in order."""
+        if self.theta is None or self.study.null or self.finished:
+            return []
+        held = {
+            s.opened.candidate
+            for s in self.sessions.values()
+            if s.status == "open" and self._is_current(s.opened)
+        }
+        waiting = np.flatnonzero(~self.scored)
+        return [int(i) for i in waiting if i not in held]
+
+    def drawn(self, attempt: int) -> Assignments:
+        """Assignments of all candidates at an attempt, drawn in one call."""
+        if attempt not in self._drawn:
+            population = self.theta.shape[0]
+            slots = jnp.array(
+                [(self.component, self.generation, i, attempt) for i in range(population)]
+            )
+            drawn = draw_assignments(
+                self.study.labeller,
+                self.study.design,
+                self.series,
+                self.theta,
+                slots,
+                jnp.uint32(self.study.seed),
+            )
+            self._drawn[attempt] = Assignments(*(np.asarray(a) for a in drawn))
+        return self._drawn[attempt]
+
+    def _is_current(self, opened: SessionOpened) -> bool:
+        place = (opened.component, opened.generation)
+        return place == (self.component, self.generation)
+
+    def _open(self, fact: StudyOpened) -> None:
+        if fact.sha256 != self.study.sha256:
+            raise ResumeError(
+                "the journal was begun with another study file: a study is immutable "
+                "once begun. Give the changed study another name or journal."
+            )
+        if fact.null != self.study.null:
+            raise ResumeError("a study and its null cannot share a journal stream")
+        self.opened = fact
+
+    def _ask(self, fact: GenerationAsked) -> None:
+        asked, self.search = _ask(self)
+        self.theta = jnp.asarray(np.array(fact.theta, np.float32))
+        if not np.array_equal(asked, self.theta):
+            warnings.warn(
+                f"generation {fact.generation} of the journal cannot be computed again "
+                "to the last digit by the versions of JAX or evosax installed here; "
+                "the recorded candidates are used",
+                stacklevel=2,
+            )
+        population = len(fact.theta)
+        self.penalties = np.array(fact.penalties)
+        self.errors = np.full(population, np.nan)
+        self.scored = np.zeros(population, bool)
+        self.unusable = np.zeros(population, int)
+        self.attempts = np.zeros(population, int)
+        self._drawn = {}
+
+    def _begin(self, fact: SessionOpened) -> None:
+        self.sessions[fact.session] = Session(fact)
+        self.attempts[fact.candidate] = fact.attempt + 1
+        self.exposures[fact.subject] = fact.exposure + 1
+        self.holding[fact.subject] = fact.session
+
+    def _end(self, fact: SessionEnded) -> None:
+        session = replace(self.sessions[fact.session], status=fact.status)
+        self.sessions[fact.session] = session
+        opened = session.opened
+        if fact.status == "lost":
+            return
+        self.sessions_ended += 1
+        self.holding.pop(opened.subject, None)
+        if not self._is_current(opened):
+            return
+        if fact.used and fact.error is not None and fact.label_variance:
+            relative = fact.error / fact.label_variance
+            self.best_error = min(relative, self.best_error or np.inf)
+            self.errors[opened.candidate] = relative
+            self.scored[opened.candidate] = True
+        elif fact.status == "unusable":
+            self.unusable[opened.candidate] += 1
+            gone = self.unusable[opened.candidate] >= MAX_UNUSABLE
+            self.scored[opened.candidate] |= gone
+
+    def _tell(self, fact: GenerationTold) -> None:
+        losses = np.array([np.nan if v is None else v for v in fact.losses])
+        self.search = self.study.search.tell(self.search, self.theta, losses)
+        self.theta = None
+        # Those just over stay for repeated messages, late ones for their result.
+        self.sessions = {
+            name: session
+            for name, session in self.sessions.items()
+            if self._is_current(session.opened) or not session.over
+        }
+        self.generation += 1
+
+    def _freeze(self, fact: ComponentFrozen) -> None:
+        theta = jnp.asarray(np.array(fact.theta, np.float32))
+        self.series = (*self.series, freeze(self.study.labeller, self.series, theta))
+        self.component += 1
+        self.generation = 0
+        key = named_key(self.study.seed, "search", self.component)
+        self.search = self.study.search.init(key)
+
+    def _see(self, fact: ClientSeen) -> None:
+        session = self.sessions.get(fact.session)
+        if fact.what == "returned" and session and session.status == "lost":
+            self.sessions[fact.session] = replace(session, status="open")
+
+
+def replay(study: Study, facts: Iterable[Fact]) -> StudyState:
+    """The state after a journal's facts."""
+    state = StudyState(study)
+    for fact in facts:
+        state.apply(fact)
+    return state
+
+
+def opening(study: Study, mode: str) -> StudyOpened:
+    """The first fact of a study's journal."""
+    packages = ("penchant", "jax", "evosax", "numpy")
+    versions = {name: _version(name) for name in packages}
+    versions |= {"python": platform.python_version(), "platform": platform.platform()}
+    return StudyOpened(study.text, study.sha256, mode, study.null, versions)
+
+
+def advance(state: StudyState) -> Fact | None:
+    """The next fact that follows without any subject, or None.
+
+    Call again after applying it, until there is none: then subjects are needed,
+    or the study is over.
+    """
+    file = state.study.file
+    if state.finished:
+        return None
+    if state.component == file.study.components:
+        return StudyFinished()
+    if state.generation == file.search.generations:
+        best = state.study.search.best(state.search)
+        return ComponentFrozen(state.component, exact_decimals(best))
+    if state.theta is None:
+        theta, _ = _ask(state)
+        cost = penalties(state.study.labeller, state.series, theta)
+        return GenerationAsked(
+            state.component,
+            state.generation,
+            exact_decimals(theta),
+            exact_decimals(cost),
+        )
+    if state.study.null or state.scored.all():
+        losses = [None if np.isnan(v) else float(v) for v in _meta_losses(state)]
+        return GenerationTold(state.component, state.generation, losses)
+    return None
+
+
+def assign(
+    state: StudyState, candidate: int, subject: str, client: dict[str, Any]
+) -> SessionOpened:
+    """A session of ``subject`` on a candidate of the current generation."""
+    attempt = int(state.attempts[candidate])
+    drawn, design = state.drawn(attempt), state.study.design
+    slot = Slot(state.component, state.generation, candidate, attempt)
+    choice = design.response == "choice"
+    return SessionOpened(
+        session=slot.session,
+        **slot._asdict(),
+        subject=subject,
+        exposure=state.exposures.get(subject, 0),
+        client=client,
+        x=decimals(drawn.x[candidate]),
+        y=decimals(drawn.y[candidate]),
+        training_stimuli=design.training_stimuli,
+        trials=drawn.order[candidate].tolist(),
+        training_trials=design.training_trials,
+        right_rewarded=drawn.right_rewarded[candidate].tolist() if choice else [],
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a bare clone
+        return "not installed"
+
+
+def would_be_used(state: StudyState, session: Session) -> bool:
+    """Whether the result of a session still has a candidate to score."""
+    opened = session.opened
+    place = (opened.component, opened.generation)
+    current = place == (state.component, state.generation)
+    return current and not state.scored[opened.candidate]
+
+
+def _ask(state: StudyState) -> tuple[Any, Any]:
+    key = named_key(state.study.seed, "ask", state.component, state.generation)
+    return state.study.search.ask(state.search, key)
+
+
+def _meta_losses(state: StudyState) -> Floats:
+    losses = state.study.objective.meta_losses(state.errors, state.penalties)
+    if not state.study.null:
+        return losses
+    # Without a learner losses may all be equal: break ties at random, so that
+    # selection is neutral drift and not the order of the candidates.
+    place = (state.study.seed, state.component, state.generation)
+    order = np.random.default_rng(place).permutation(len(losses))
+    return losses + 1e-9 * order

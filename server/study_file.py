@@ -1,0 +1,250 @@
+"""The study file: one scientific question, written down and checked."""
+
+import contextlib
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from meta_learner.assignment import Design, named_key
+from meta_learner.evolution import Evolution, strategy_names
+from meta_learner.families import FAMILIES, LabellingFamily
+from meta_learner.labelling import Labeller
+from meta_learner.objective import Objective
+from simulated_subjects.catalogue import LEARNERS
+from simulated_subjects.learner import Learner
+from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
+from stimuli.catalogue import SPACES
+from stimuli.space import StimulusSpace
+
+
+TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
+"""A commented study file to start from."""
+
+
+class StudyFileError(ValueError):
+    """A study file that cannot be used, with every fault it has."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StudySection(_Section):
+    """What is asked: name of the study, seed, number of components."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    components: Annotated[int, Field(ge=1, le=64)] = 1
+    exposure: Literal["naive", "carry_over"] = "naive"
+
+
+class SessionSection(_Section):
+    """What one session is: stimuli, repeats, kind of response, lease."""
+
+    training_stimuli: Annotated[int, Field(ge=1, le=10_000)] = 30
+    test_stimuli: Annotated[int, Field(ge=2, le=10_000)] = 50
+    training_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    test_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    response: Literal["graded", "choice"] = "graded"
+    shared_stimuli: bool = True
+    lease_s: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _choices_need_repeats(self) -> "SessionSection":
+        if self.response == "choice" and self.test_repeats < 2:
+            raise ValueError(
+                "choices need test_repeats of 2 or more: from one binary answer per "
+                "stimulus the squared error cannot be told from choice noise"
+            )
+        return self
+
+
+class SearchSection(_Section):
+    """How labellings are searched: an evosax strategy and its budget."""
+
+    method: str = "DES"
+    population: Annotated[int, Field(ge=4, le=4096)] = 32
+    generations: Annotated[int, Field(ge=1, le=100_000)] = 80
+    step_size: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _known_method(self) -> "SearchSection":
+        if self.method not in strategy_names():
+            raise ValueError(
+                f"unknown method {self.method!r}; known: {', '.join(strategy_names())}"
+            )
+        return self
+
+
+class ObjectiveSection(_Section):
+    """The meta-loss: which terms, and the weight of each."""
+
+    generalisation_weight: Annotated[float, Field(ge=0)] = 1.0
+    label_distribution: Literal[
+        "exact", "sinkhorn", "energy", "mmd", "variance", "none"
+    ] = "exact"
+    label_distribution_weight: Annotated[float, Field(ge=0)] = 1.0
+    orthogonality: Literal["exact", "penalty"] = "exact"
+    orthogonality_weight: Annotated[float, Field(ge=0)] = 1.0
+
+
+class StudyFile(_Section):
+    """A study file's content; sections with a catalogue keep their options."""
+
+    study: StudySection
+    stimuli: dict[str, Any]
+    labelling: dict[str, Any] = {"family": "mlp"}
+    session: SessionSection = SessionSection()
+    search: SearchSection = SearchSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    simulated_subject: dict[str, Any] | None = None
+    simulated_responses: dict[str, Any] = {}
+
+
+class Study:
+    """A study file with everything it names built: what the server works from.
+
+    Immutable; ``text`` is the file as written and ``sha256`` its hash.
+    """
+
+    def __init__(self, text: str, null: bool = False) -> None:
+        """Check and build; raises :class:`StudyFileError` with every fault."""
+        self.text = text
+        self.sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.null = null
+        self.file = _parse(text)
+        faults: list[str] = []
+        space: StimulusSpace = _build(SPACES, "stimuli", "space", self.file, faults)
+        family: LabellingFamily = _build(
+            FAMILIES, "labelling", "family", self.file, faults
+        )
+        self.learner: Learner | None = None
+        if self.file.simulated_subject is not None:
+            self.learner = _build(
+                LEARNERS, "simulated_subject", "learner", self.file, faults
+            )
+        self.responses: ResponseModel = _build(
+            {self.file.session.response: RESPONSE_MODELS[self.file.session.response]},
+            "simulated_responses",
+            None,
+            self.file,
+            faults,
+        )
+        _refuse(faults)
+        objective, search = self.file.objective, self.file.search
+        self.labeller = Labeller(
+            space, family, objective.label_distribution, objective.orthogonality
+        )
+        session = self.file.session.model_dump(exclude={"lease_s"})
+        self.design = Design(**session)
+        try:
+            space.sample(
+                named_key(0), self.design.training_stimuli + self.design.test_stimuli
+            )
+            self.search = Evolution(
+                search.method, search.population, family.genes(space), search.step_size
+            )
+        except ValueError as error:
+            raise StudyFileError(str(error)) from error
+        self.objective = Objective(
+            0.0 if null else objective.generalisation_weight,
+            objective.label_distribution_weight,
+            objective.orthogonality_weight,
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the study: that of its stream in the journal."""
+        return self.file.study.name + ("-null" if self.null else "")
+
+    @property
+    def seed(self) -> int:
+        """Seed of every draw."""
+        return self.file.study.seed
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that the whole study takes when none is lost."""
+        if self.objective.generalisation_weight == 0:
+            return 0
+        return self.generations * self.file.search.population
+
+    @property
+    def generations(self) -> int:
+        """Generations of the whole study."""
+        return self.file.study.components * self.file.search.generations
+
+
+def load(path: Path, null: bool = False) -> Study:
+    """Read and check a study file; raises :class:`StudyFileError`.
+
+    A table's path is meant relative to the study file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"cannot read study file {path}: {error}") from error
+    try:
+        with contextlib.chdir(path.parent):
+            return Study(text, null)
+    except StudyFileError as error:
+        raise StudyFileError(f"{path}: {error}") from error
+
+
+def _parse(text: str) -> StudyFile:
+    try:
+        return StudyFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise StudyFileError(f"not valid TOML: {error}") from error
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})"
+            for fault in error.errors()
+        ]
+        raise StudyFileError("\n  ".join(["", *faults])) from error
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise StudyFileError("\n  ".join(["", *faults]))
+
+
+def _build(
+    catalogue: Mapping[str, type[Any]],
+    section: str,
+    choice: str | None,
+    file: StudyFile,
+    faults: list[str],
+) -> Any:
+    """One catalogue entry made from its section; faults are added to ``faults``."""
+    options = dict(getattr(file, section))
+    name = options.pop(choice, None) if choice else next(iter(catalogue))
+    if name not in catalogue:
+        known = ", ".join(sorted(catalogue))
+        faults.append(f"{section}.{choice}: expected one of {known}, got {name!r}")
+        return None
+    entry = catalogue[name]
+    names = [field.name for field in dataclasses.fields(entry)]
+    for unknown in sorted(set(options) - set(names)):
+        known = ", ".join(names) or "none"
+        faults.append(f"{section}.{unknown}: {name} has no such option; it has {known}")
+    known_options = {key: options[key] for key in options if key in names}
+    try:
+        return TypeAdapter(entry).validate_python(known_options)
+    except ValidationError as error:
+        for fault in error.errors():
+            where = ".".join([section, *map(str, fault["loc"])])
+            faults.append(f"{where}: {fault['msg']} (got {fault['input']!r})")
+        return None
