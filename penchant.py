@@ -1,0 +1,368 @@
+"""The command line: ``penchant``. Heavy imports wait inside the commands."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from server.journal import Journal
+    from server.study_file import Study
+
+STUDY = click.argument("study", type=click.Path(dir_okay=False, path_type=Path))
+JOURNAL = click.option(
+    "--journal",
+    metavar="FILE_OR_URL",
+    help="Where every event is stored. [default: the study file's name with .db]",
+)
+NULL = click.option(
+    "--null",
+    is_flag=True,
+    help="Run the no-learner null: the same search, blind to all subjects.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="penchant")
+def main() -> None:
+    """Find what a subject finds easy to generalise: its inductive bias.
+
+    A study goes like this: `new` writes a study file, `check` tells what it
+    will cost, `dry-run` plays it with simulated subjects, `serve` runs it with
+    real ones, `analyse` shows the bias that was found.
+    """
+
+
+@main.command()
+@STUDY
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+def new(study: Path, force: bool) -> None:
+    """Write a commented study file to start from."""
+    if study.exists() and not force:
+        raise click.ClickException(f"{study} exists; --force overwrites it")
+    from server.study_file import TEMPLATE
+
+    study.write_text(TEMPLATE.replace("my-study", _stream_name(study)))
+    click.echo(f"wrote {study}; next: penchant check {study}")
+
+
+@main.command()
+@STUDY
+def check(study: Path) -> None:
+    """Check a study file and tell what it will cost."""
+    from rich.console import Console
+    from rich.table import Table
+
+    checked = _load(study)
+    file, design = checked.file, checked.design
+    trials = design.training_trials + design.test_trials
+    table = Table("cost", "", title=f"study {checked.name}", title_justify="left")
+    table.add_row("components", str(file.study.components))
+    table.add_row("generations of each", str(file.search.generations))
+    table.add_row("candidates in each", str(file.search.population))
+    table.add_row("sessions", f"{checked.sessions:,}")
+    table.add_row(
+        "trials in each",
+        f"{trials} ({design.training_trials} training, {design.test_trials} test)",
+    )
+    table.add_row("trials in all", f"{checked.sessions * trials:,}")
+    subject = "one session each" if file.study.exposure == "naive" else "several each"
+    table.add_row("subjects", f"{file.study.exposure}: {subject}")
+    Console().print(table)
+
+
+@main.command()
+@STUDY
+@JOURNAL
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
+@click.option("--port", default=5000, show_default=True, help="Port; 0 finds one.")
+@click.option(
+    "--simulated",
+    is_flag=True,
+    help="A rehearsal: simulated subjects may join, and the journal says so.",
+)
+@click.option(
+    "--token",
+    envvar="PENCHANT_TOKEN",
+    help="Secret that every client must give. Required beyond 127.0.0.1; "
+    "better set as PENCHANT_TOKEN.",
+)
+def serve(
+    study: Path,
+    journal: str | None,
+    host: str,
+    port: int,
+    simulated: bool,
+    token: str | None,
+) -> None:
+    """Run a study with subjects that connect to this computer.
+
+    Stopped or killed at any moment, the same command goes on where it was.
+    """
+    from server.app import create_app
+    from server.app import serve as run
+    from server.desk import Desk
+
+    if host not in ("127.0.0.1", "localhost", "::1") and not token:
+        raise click.ClickException(f"{host} can be reached by others: give a --token")
+    loaded = _load(study)
+    mode = "dry-run" if simulated else "live"
+    with _faults(), _journal(study, journal, loaded) as opened:
+        desk = Desk(loaded, opened, mode, token)
+        app, socketio = create_app(desk)
+        port = port or _free_port()
+        click.echo(f"study {loaded.name} ({mode}) at http://{host}:{port}")
+        run(app, socketio, host, port)
+
+
+@main.command()
+@click.argument("adapter", type=click.Choice(["simulated", "terminal"]))
+@click.option("--url", default="http://127.0.0.1:5000", show_default=True)
+@click.option("--name", help="Pseudonym of the subject; simulated ones are numbered.")
+@click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
+@click.option("--count", default=1, show_default=True, help="Simulated: how many.")
+@click.option(
+    "--transport",
+    type=click.Choice(["socket", "http"]),
+    default="socket",
+    show_default=True,
+)
+@click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
+@click.option(
+    "--patience",
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for a server that is away.",
+)
+def subject(
+    adapter: str,
+    url: str,
+    name: str | None,
+    study: Path | None,
+    count: int,
+    transport: str,
+    token: str | None,
+    patience: float,
+) -> None:
+    """Connect a subject to a server.
+
+    `simulated` plays the learner that --study describes, session after session,
+    --count of them at a time. `terminal` asks a person at this terminal.
+    """
+    from subject_clients.transport import TRANSPORTS
+
+    def connect() -> Any:
+        return TRANSPORTS[transport](url, patience)
+
+    with _faults():
+        if adapter == "terminal":
+            from subject_clients.loop import Subject
+            from subject_clients.terminal import Terminal
+
+            if not name:
+                raise click.UsageError("a person needs a --name (a pseudonym)")
+            done = Subject(name, Terminal(), connect(), token).run_session()
+            click.echo(f"Thank you: {done.reason}.")
+            return
+        if study is None:
+            raise click.UsageError("a simulated subject needs --study")
+        loaded = _load(study)
+        if loaded.learner is None:
+            raise click.UsageError(f"{study} has no [simulated_subject] section")
+        from subject_clients.simulated import Simulated, run_subjects
+
+        def be_born() -> Simulated:
+            assert loaded.learner is not None
+            return Simulated(loaded.learner, loaded.responses, loaded.seed)
+
+        run_subjects(name or "sim", count, be_born, connect, token)
+
+
+@main.command("dry-run")
+@STUDY
+@JOURNAL
+@NULL
+@click.option(
+    "--over-sockets",
+    is_flag=True,
+    help="Through a real server, with subjects in a process of their own.",
+)
+@click.option(
+    "--subjects",
+    default=4,
+    show_default=True,
+    help="Over sockets: how many at a time.",
+)
+@click.option("--sessions", type=int, help="Stop after about so many sessions.")
+def dry_run(
+    study: Path,
+    journal: str | None,
+    null: bool,
+    over_sockets: bool,
+    subjects: int,
+    sessions: int | None,
+) -> None:
+    """Play a study with simulated subjects, before any real one.
+
+    In process whole generations are computed at once. A journal that exists is
+    continued, however it was begun: over sockets first, then in process.
+    """
+    loaded = _load(study, null)
+    if loaded.learner is None and not null:
+        raise click.ClickException(f"{study} has no [simulated_subject] section")
+    from subject_clients.rehearsal import rehearse
+
+    with _faults(), _journal(study, journal, loaded) as opened:
+        if over_sockets and not null:
+            opened.close()
+            with _progress(loaded) as progress:
+                rehearse(
+                    study, opened.where, _free_port(), subjects, sessions, progress
+                )
+            return
+        from server.dry_run import dry_run as run
+
+        with _progress(loaded) as progress:
+            rate = run(loaded, opened, progress, sessions)
+    if rate == rate:
+        click.echo(f"{rate:,.0f} subjects trained and tested per second")
+
+
+@main.command()
+@click.argument("journals", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for report.html, report.json and the figures.",
+)
+def analyse(journals: tuple[str, ...], out: Path) -> None:
+    """Show the bias that the sessions in JOURNALS reveal.
+
+    Several journals are shown side by side: a study, its null, a control.
+    """
+    from analysis.report import write_report
+
+    with _faults():
+        studies = [pair for where in journals for pair in _read_all(where)]
+        report = write_report(studies, out)
+    click.echo(f"report: {report}")
+
+
+@main.command()
+@click.argument("journal")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("export"),
+    show_default=True,
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv"]),
+    default="parquet",
+    show_default=True,
+)
+def export(journal: str, out: Path, form: str) -> None:
+    """Write trials, sessions, generations and components as tables."""
+    from analysis.export import export as write
+
+    with _faults():
+        for name, events in _read_all(journal):
+            for path in write(events, out / name, form):
+                click.echo(path)
+
+
+def _load(study: Path, null: bool = False) -> "Study":
+    from server.study_file import StudyFileError, load
+
+    try:
+        return load(study, null)
+    except StudyFileError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextlib.contextmanager
+def _journal(study: Path, journal: str | None, loaded: "Study") -> Iterator["Journal"]:
+    from server.journal import Journal
+
+    opened = Journal(journal or str(study.with_suffix(".db")), loaded.name)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Faults that a user can mend become one line instead of a traceback."""
+    from server.journal import JournalError
+    from server.study import ResumeError
+    from subject_clients.loop import Refused
+
+    try:
+        yield
+    except (JournalError, ResumeError, Refused, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _read_all(where: str) -> list[tuple[str, list[Any]]]:
+    """Every study in a journal, with its events."""
+    from server.journal import Journal, JournalError, studies
+
+    if "://" not in where and not Path(where).is_file():
+        raise JournalError(f"there is no journal {where}")
+    return [(name, list(Journal(where, name).read())) for name in studies(where)]
+
+
+@contextlib.contextmanager
+def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar with sessions done, best error so far and time left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}  best error {task.fields[best]}"),
+        TimeRemainingColumn(),
+    )
+    unit = "generations" if loaded.null else "sessions"
+    total = loaded.generations if loaded.null else loaded.sessions
+    with Progress(*columns) as bar:
+        task = bar.add_task(loaded.name, total=total, unit=unit, best="-")
+
+        def show(summary: dict[str, Any]) -> None:
+            best = summary["best_error"]
+            bar.update(
+                task,
+                completed=summary["generations_done" if loaded.null else "sessions_ended"],
+                best="-" if best is None else f"{best:.3f}",
+            )
+
+        yield show
+
+
+def _stream_name(study: Path) -> str:
+    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in study.stem)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

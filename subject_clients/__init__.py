@@ -1,0 +1,1 @@
+"""Clients that show trials to a subject: the session loop, transports, adapters."""

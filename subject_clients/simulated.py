@@ -1,0 +1,111 @@
+"""A simulated subject that speaks the protocol like a real one."""
+
+import secrets
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from server.protocol import Assignment, Trial
+from simulated_subjects.individual import answer, individual_keys, learn
+from simulated_subjects.learner import Learner
+from simulated_subjects.responses import ResponseModel
+from subject_clients.adapter import Answer, GiveUp
+from subject_clients.loop import Subject
+from subject_clients.transport import Transport
+
+
+class Simulated:
+    """Watches the training trials, learns from them at once, answers the test.
+
+    Who it is follows from ``seed`` and the session's name, as in a dry run in
+    process. It gives up a session that another client began, since it has not
+    seen the training.
+    """
+
+    simulated = True
+
+    def __init__(self, learner: Learner, responses: ResponseModel, seed: int) -> None:
+        """``learner`` learns, ``responses`` turns its predictions into answers."""
+        self._learner, self._responses, self._seed = learner, responses, seed
+        self._session = ""
+        self._shown: list[list[float]] = []
+        self._targets: list[float] = []
+
+    def begin(self, assignment: Assignment) -> None:
+        """A new individual for a new session; a resumed one remembers."""
+        if assignment.session == self._session:
+            return
+        if assignment.next_trial > 0:
+            raise GiveUp("a simulated subject cannot go on in another one's session")
+        self._session = assignment.session
+        self._key = individual_keys(self._seed, [assignment.session])[0]
+        self._shown, self._targets, self._state = [], [], None
+
+    def present(self, trial: Trial) -> Answer:
+        """Remember a training trial, or answer a test trial."""
+        if trial.feedback is not None:
+            self._watch(trial)
+            return Answer()
+        if self._state is None:
+            x, targets = np.array(self._shown), np.array(self._targets)
+            self._state = learn(self._learner, self._key, x, targets)
+        value, responded = answer(
+            self._learner,
+            self._responses,
+            self._key,
+            self._state,
+            np.array(trial.x),
+            np.array(trial.index),
+        )
+        if not responded:
+            return Answer(outcome="omission")
+        return Answer(value=round(float(value), 6))
+
+    def _watch(self, trial: Trial) -> None:
+        assert trial.feedback is not None
+        if trial.index != len(self._shown):
+            return  # shown before: the server came back and asked again
+        self._shown.append(trial.x)
+        rewarded = trial.feedback.get("rewarded")
+        label = trial.feedback.get("label")
+        self._targets.append(label if rewarded is None else _SIDES[rewarded])
+
+
+_SIDES = {"left": -1.0, "right": 1.0}
+
+
+def run_subjects(
+    name: str,
+    count: int,
+    be_born: Callable[[], Simulated],
+    connect: Callable[[], Transport],
+    token: str | None = None,
+) -> None:
+    """``count`` subjects at a time, one session each, until the study is over.
+
+    Raises the first fault that any of them met.
+    """
+    run = secrets.token_hex(4)  # a naive subject never comes back under its name
+    faults: list[Exception] = []
+
+    def live(place: int) -> None:
+        transport = connect()
+        try:
+            over, born = False, 0
+            while not over and not faults:
+                subject = f"{name}-{run}-{place}-{born}"
+                over = Subject(subject, be_born(), transport, token).run_session().study
+                born += 1
+        except Exception as fault:
+            faults.append(fault)
+        finally:
+            transport.close()
+
+    threads = [threading.Thread(target=live, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise faults[0]

@@ -1,0 +1,44 @@
+"""A human at a terminal: the simplest real subject."""
+
+import time
+
+import click
+
+from server.protocol import Assignment, Trial
+from subject_clients.adapter import Answer, GiveUp
+
+
+class Terminal:
+    """Prints the stimulus, asks for an answer, and tells the label in training."""
+
+    simulated = False
+
+    def __init__(self) -> None:
+        """Nothing is known before a session begins."""
+        self._choice = False
+
+    def begin(self, assignment: Assignment) -> None:
+        """Explain the task."""
+        self._choice = assignment.response == "choice"
+        how = "l (left) or r (right)" if self._choice else "a number from -1 to 1"
+        click.echo(f"Session {assignment.session}. Answer each stimulus with {how}.")
+
+    def present(self, trial: Trial) -> Answer:
+        """Ask once; in training the right answer follows."""
+        shown = ", ".join(f"{k} {v}" for k, v in trial.stimulus.items())
+        start = time.monotonic()
+        value = self._ask(f"{trial.index + 1:>3} {trial.phase:<8} {shown}")
+        reaction_time_s = time.monotonic() - start
+        if trial.feedback is not None:
+            (name, truth), *_ = trial.feedback.items()
+            click.echo(f"    {name}: {truth}")
+        return Answer(value=value, reaction_time_s=reaction_time_s)
+
+    def _ask(self, prompt: str) -> float:
+        try:
+            if not self._choice:
+                return float(click.prompt(prompt, type=click.FloatRange(-1, 1)))
+            side = click.prompt(prompt, type=click.Choice(["l", "r"]))
+        except click.Abort as interrupt:
+            raise GiveUp("left at the terminal") from interrupt
+        return 1.0 if side == "r" else -1.0
