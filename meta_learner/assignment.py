@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zlib import crc32
 
 import jax
@@ -38,7 +38,7 @@ class Design:
     test_stimuli: int
     training_repeats: int = 1
     test_repeats: int = 1
-    response: str = "graded"
+    response: Literal["graded", "choice"] = "graded"
     shared_stimuli: bool = True
 
     @property

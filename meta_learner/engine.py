@@ -5,6 +5,7 @@ sessions, in seconds.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 
@@ -27,17 +28,27 @@ def find_component(
 
     May be traced, with ``generations`` too: one compilation serves any budget.
     """
+    theta = run_search(search, partial(losses, series), key, generations)
+    return labeller.freeze(series, theta)
+
+
+def run_search(
+    search: Evolution,
+    losses: Callable[[jax.Array, jax.Array], jax.Array],
+    key: jax.Array,
+    generations: jax.Array | int,
+) -> jax.Array:
+    """Where a search stands after ``generations`` (1 or more), ``(genes,)``."""
     start, later = jax.random.split(key)
 
     def generation(i: jax.Array | int, state: State) -> State:
         ask_key, loss_key = jax.random.split(jax.random.fold_in(later, i))
         theta, state = search.ask(state, ask_key)
-        return search.tell_all(state, theta, losses(series, theta, loss_key))
+        return search.tell_all(state, theta, losses(theta, loss_key))
 
     state, done = search.init(start), 0
     if state.inner is None:
         # A population-based strategy: its state changes shape with its first
         # results. Only here, since a second copy doubles the time to compile.
         state, done = generation(0, state), 1
-    state = jax.lax.fori_loop(done, generations, generation, state)
-    return labeller.freeze(series, search.best(state))
+    return search.best(jax.lax.fori_loop(done, generations, generation, state))

@@ -109,7 +109,8 @@ class Evolution:
         if state.inner is None:
             return jnp.zeros(self.genes)
         inner = state.inner
-        return inner.mean if self._has_mean else inner.best_solution
+        best: jax.Array = inner.mean if self._has_mean else inner.best_solution
+        return best
 
     @property
     def _class(self) -> Any:
@@ -147,4 +148,3 @@ class Evolution:
             jnp.concatenate([theta, jnp.tile(centre, (missing, 1))]),
             jnp.concatenate([results, jnp.full(missing, jnp.nan)]),
         )
-

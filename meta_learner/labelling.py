@@ -55,17 +55,21 @@ class Labeller:
 
     def labels(self, series: Series, theta: jax.Array, x: jax.Array) -> jax.Array:
         """Labels of stimuli ``(n, features)`` by ``theta``, shape ``(n,)``."""
-        return self._apply(self.freeze(series, theta), series, x)
+        before = self._before(self.component_labels(series, x))
+        return self._apply(self.freeze(series, theta), before, x)
 
     def component_labels(self, series: Series, x: jax.Array) -> jax.Array:
         """Labels by every frozen component, shape ``(components, n)``."""
-        rows = [self._apply(c, series[:i], x) for i, c in enumerate(series)]
-        return jnp.stack(rows) if rows else jnp.zeros((0, x.shape[0]))
+        found = jnp.zeros((0, x.shape[0]))
+        for component in series:
+            row = self._apply(component, self._before(found), x)
+            found = jnp.concatenate([found, row[None]])
+        return found
 
     def freeze(self, series: Series, theta: jax.Array) -> Component:
         """Settle projection and rank map of ``theta`` on the reference stimuli."""
         reference = self.space.grid(REFERENCE_STIMULI)
-        before = self._before(series, reference)
+        before = self._before(self.component_labels(series, reference))
 
         def settle(value: jax.Array, _: None) -> tuple[jax.Array, Round]:
             offset = self._offset(before, value)
@@ -99,12 +103,12 @@ class Labeller:
         both = self.label_distribution == "exact" and self.orthogonality == "exact"
         return ALTERNATIONS if both and series else 1
 
-    def _before(self, series: Series, x: jax.Array) -> jax.Array:
-        """What to be orthogonal to: the constant and, if exact, the series."""
-        constant = jnp.ones((1, x.shape[0]))
+    def _before(self, found: jax.Array) -> jax.Array:
+        """What to be orthogonal to: the constant and, if exact, ``found`` (k, n)."""
+        constant = jnp.ones((1, found.shape[1]))
         if self.orthogonality != "exact":
             return constant
-        return jnp.concatenate([constant, self.component_labels(series, x)])
+        return jnp.concatenate([constant, found])
 
     def _offset(self, before: jax.Array, value: jax.Array) -> jax.Array:
         """Coefficients of ``before`` in ``value``, by least squares."""
@@ -118,9 +122,9 @@ class Labeller:
             return to_uniform(value, ranks)
         return jnp.clip(value, -1.0, 1.0)
 
-    def _apply(self, component: Component, series: Series, x: jax.Array) -> jax.Array:
-        before = self._before(series, x)
-
+    def _apply(
+        self, component: Component, before: jax.Array, x: jax.Array
+    ) -> jax.Array:
         def again(value: jax.Array, settled: Round) -> tuple[jax.Array, None]:
             offset, ranks = settled
             return self._bound(value - offset @ before, ranks), None

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meta_learner.engine import find_component
+from meta_learner.engine import run_search
 from meta_learner.evolution import Evolution
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import Component, Labeller, Series
-from meta_learner.objective import Objective
+from meta_learner.objective import Floats, Objective
 
 _TIE = 1e-6
 """Size of the random numbers that break ties between equal losses."""
+
 
 def null_series(
     labeller: Labeller,
@@ -36,10 +37,13 @@ def null_series(
     keys = jax.random.split(key, (replicates, len(generations)))
     series: Series = ()
     for i, budget in enumerate(generations):
-        found = _null_component(
-            labeller, search, objective, series, keys[:, i], jnp.asarray(budget)
+        # Without penalties nothing depends on the series: one compiled search
+        # then serves all components.
+        seen = series if _weights(labeller, objective, series).any() else ()
+        theta = _null_search(
+            labeller, search, objective, seen, keys[:, i], jnp.asarray(budget)
         )
-        series = (*series, found)
+        series = (*series, _freeze(labeller, series, theta))
     return series
 
 
@@ -52,24 +56,29 @@ def null_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
     return jax.lax.map(lambda one: labeller.component_labels(one, x), series)
 
 
+@partial(jax.jit, static_argnums=0)
+def _freeze(labeller: Labeller, series: Series, theta: jax.Array) -> Component:
+    return jax.vmap(labeller.freeze)(series, theta)
+
+
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _null_component(
+def _null_search(
     labeller: Labeller,
     search: Evolution,
     objective: Objective,
     series: Series,
     keys: jax.Array,
     generations: jax.Array,
-) -> Component:
-    """The next component of each replicate."""
+) -> jax.Array:
+    """Where the search ends in each replicate, ``(replicates, genes)``."""
 
-    def losses(series: Series, theta: jax.Array, key: jax.Array) -> jax.Array:
-        # Where losses are equal, order at random: selection is neutral drift.
-        tie = _TIE * jax.random.uniform(key, theta.shape[:1])
-        return _penalties(labeller, objective, series, theta) + tie
+    def one(before: Series, key: jax.Array) -> jax.Array:
+        def losses(theta: jax.Array, key: jax.Array) -> jax.Array:
+            # Where losses are equal, order at random: selection is neutral drift.
+            tie = _TIE * jax.random.uniform(key, theta.shape[:1])
+            return _penalties(labeller, objective, before, theta) + tie
 
-    def one(before: Series, key: jax.Array) -> Component:
-        return find_component(labeller, search, losses, before, key, generations)
+        return run_search(search, losses, key, generations)
 
     return jax.vmap(one)(series, keys)
 
@@ -77,17 +86,21 @@ def _null_component(
 def _penalties(
     labeller: Labeller, objective: Objective, series: Series, theta: jax.Array
 ) -> jax.Array:
-    """Weighted penalties (candidates,); zero where met by construction."""
-    distribution = labeller.label_distribution in PENALTIES
-    orthogonality = labeller.orthogonality == "penalty" and len(series) > 0
-    weights = np.array(
-        [
-            objective.label_distribution_weight * distribution,
-            objective.orthogonality_weight * orthogonality,
-        ],
-        np.float32,
-    )
+    """Weighted penalties (candidates,)."""
+    weights = _weights(labeller, objective, series)
     if not weights.any():
         return jnp.zeros(theta.shape[0])
     # One candidate at a time, of all replicates: bounds the memory.
     return jax.lax.map(lambda one: labeller.penalties(series, one), theta) @ weights
+
+
+def _weights(labeller: Labeller, objective: Objective, series: Series) -> Floats:
+    """Weight of each penalty (2,); zero where it is met by construction."""
+    distribution = labeller.label_distribution in PENALTIES
+    orthogonality = labeller.orthogonality == "penalty" and len(series) > 0
+    return np.array(
+        [
+            objective.label_distribution_weight * distribution,
+            objective.orthogonality_weight * orthogonality,
+        ]
+    )

@@ -29,7 +29,6 @@ def create_app(desk: Desk) -> tuple[Flask, SocketIO]:
     socketio = SocketIO(
         app,
         async_mode="threading",
-        cors_allowed_origins=[],
         # Above our own limit, so that most oversized messages get a clear refusal.
         max_http_buffer_size=4 * MAX_MESSAGE_BYTES,
     )
@@ -48,8 +47,8 @@ def _add_http(app: Flask, desk: Desk) -> None:
     @app.post("/api/v1/<kind>")
     def message(kind: str) -> Response:
         try:
-            payload = json.loads(request.get_data())
-        except ValueError:
+            payload = json.loads(request.get_data(), parse_constant=_no_constant)
+        except (ValueError, RecursionError):
             return _json(
                 Refusal(
                     status=400,
@@ -127,11 +126,14 @@ def _handle(desk: Desk, kind: str, payload: tuple[Any, ...]) -> Reply:
     return desk.handle(kind, payload[0] if len(payload) == 1 else list(payload))
 
 
+def _no_constant(name: str) -> None:
+    """NaN and infinities, which Python's parser takes, are not JSON."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def _json(reply: Reply) -> Response:
     status = reply.status if isinstance(reply, Refusal) else 200
-    return Response(
-        reply.model_dump_json(), status=status, mimetype="application/json"
-    )
+    return Response(reply.model_dump_json(), status=status, mimetype="application/json")
 
 
 def protocol_schema() -> dict[str, Any]:

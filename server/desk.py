@@ -77,8 +77,8 @@ class Desk:
             self.commit([opening(study, mode)])
         elif self.state.opened.mode != mode:
             raise ResumeError(
-                f"the journal is of a {self.state.opened.mode} study, asked for {mode}: "
-                "simulated and real subjects never share a journal"
+                f"the journal is of a {self.state.opened.mode} study, asked for "
+                f"{mode}: simulated and real subjects never share a journal"
             )
         self.advance()
         if self.state.theta is not None:
@@ -91,6 +91,7 @@ class Desk:
             self._authorise(request)
             with self._lock:
                 self._expire_leases()
+                self.advance()  # a step may be left from when it could not be stored
                 return self._answer(request)
         except ProtocolError as error:
             return error.refusal
@@ -127,7 +128,9 @@ class Desk:
     def _authorise(self, request: Request) -> None:
         if self._token is None:
             return
-        if not hmac.compare_digest((request.token or "").encode(), self._token.encode()):
+        if not hmac.compare_digest(
+            (request.token or "").encode(), self._token.encode()
+        ):
             raise ProtocolError(401, "unauthorised", "a valid token is required")
 
     def _answer(self, request: Request) -> Reply:
@@ -139,8 +142,7 @@ class Desk:
             case Respond():
                 return self._respond(request)
             case Heartbeat():
-                self._session(request.session)
-                return Alive(lease_s=self._lease_s)
+                return self._heartbeat(request)
             case Abandon():
                 return self._abandon(request)
 
@@ -153,9 +155,8 @@ class Desk:
             )
         held = state.sessions.get(state.holding.get(request.subject, ""))
         if held and not held.over:
-            self._last_seen[held.opened.session] = self._monotonic()
             self._seen(held, "returned")
-            return self._assignment(self.state.sessions[held.opened.session])
+            return self._assignment(self._session(held.opened.session))
         if state.finished:
             return Done(study=True, reason="the study is finished")
         naive = state.study.file.study.exposure == "naive"
@@ -191,8 +192,6 @@ class Desk:
             raise
         if isinstance(decided, int):  # answered before: the acknowledgement again
             return self._ack(session, decided)
-        if session.status == "lost":
-            self._seen(session, "returned")
         index = decided.trials[0]
         facts: list[Fact] = [decided]
         if index == session.trials - 1:
@@ -205,6 +204,12 @@ class Desk:
             self.advance()
         return ack
 
+    def _heartbeat(self, request: Heartbeat) -> Reply:
+        session = self._session(request.session)
+        if session.over:
+            return Done(study=self.state.finished, reason=f"session {session.status}")
+        return Alive(lease_s=self._lease_s)
+
     def _abandon(self, request: Abandon) -> Reply:
         session = self._session(request.session)
         if not session.over:
@@ -214,12 +219,15 @@ class Desk:
         return Done(study=self.state.finished, reason="session abandoned")
 
     def _session(self, name: str) -> Session:
-        """The session of a message, its lease renewed."""
+        """The session of a message, its lease renewed, or begun again if lost."""
         session = self.state.sessions.get(name)
         if session is None:
             raise ProtocolError(
                 404, "unknown_session", f"{name!r} is no current session: send hello"
             )
+        if self.state.may_return(session):
+            self._seen(session, "returned")
+            session = self.state.sessions[name]
         if session.status == "open":
             self._last_seen[name] = self._monotonic()
         return session

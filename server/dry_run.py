@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from server.events import Fact, Responded, SessionEnded, SessionOpened
 from server.desk import Desk
+from server.events import Fact, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
 from server.session import Session, apply_responded, finish
 from server.study import StudyState, assign
@@ -30,8 +30,8 @@ def dry_run(
     With ``sessions`` it stops after the generation that reaches that number.
 
     Returns the subjects trained and tested per second, the median over
-    generations, so without compilation and journal (NaN if none was run). Raises :class:`StudyFileError` when the
-    study names no simulated subject.
+    generations, so without compilation and journal (NaN if none was run).
+    Raises :class:`StudyFileError` when the study names no simulated subject.
     """
     if study.learner is None and not study.null:
         raise StudyFileError(
@@ -114,7 +114,9 @@ def _responses(
         session=opened.session,
         trials=list(range(opened.training_trials, len(opened.trials))),
         outcomes=["responded" if there else "omission" for there in responded],
-        values=[v if there else None for v, there in zip(rounded, responded, strict=True)],
+        values=[
+            v if there else None for v, there in zip(rounded, responded, strict=True)
+        ],
         reaction_times_s=[None] * n,
         clocks=[None] * n,
     )

@@ -1,5 +1,7 @@
 """The append-only list of events of each study: the only source of truth."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from server.events import Event, Fact, from_row, to_row
 
@@ -49,16 +51,16 @@ class Journal:
         self.where = str(where)
         self.study = study
         self._engine = open_database(where)
-        with self._engine.connect() as connection:
-            last = connection.execute(
-                select(func.max(_TABLE.c.seq)).where(_TABLE.c.study == study)
-            ).scalar()
+        last_seq = select(func.max(_TABLE.c.seq)).where(_TABLE.c.study == study)
+        with _readable(where), self._engine.connect() as connection:
+            last = connection.execute(last_seq).scalar()
         self._next = 0 if last is None else last + 1
 
     def append(self, facts: Sequence[Fact], at: float) -> list[Event]:
         """Store facts in one transaction; all are on disk, or none is.
 
-        Raises :class:`JournalError` if another process writes the same study.
+        Raises :class:`JournalError` if another process writes the same study, or
+        if the database refuses.
         """
         events = [Event(self._next + i, at, fact) for i, fact in enumerate(facts)]
         rows = [
@@ -75,17 +77,24 @@ class Journal:
                     f"study {self.study!r} is being written by another process: "
                     f"event {self._next} exists already. Stop one of the two."
                 ) from error
+            except SQLAlchemyError as error:
+                raise JournalError(
+                    f"cannot write the journal {self.where}: {_reason(error)}"
+                ) from error
         self._next += len(events)
         return events
 
     def read(self, after: int = -1) -> Iterator[Event]:
-        """Events with ``seq`` above ``after``, in order."""
+        """Events with ``seq`` above ``after``, in order.
+
+        Raises :class:`JournalError` for one that cannot be read.
+        """
         query = (
             select(_TABLE.c.seq, _TABLE.c.at, _TABLE.c.kind, _TABLE.c.payload)
             .where(_TABLE.c.study == self.study, _TABLE.c.seq > after)
             .order_by(_TABLE.c.seq)
         )
-        with self._engine.connect() as connection:
+        with _readable(self.where), self._engine.connect() as connection:
             for seq, at, kind, payload in connection.execute(query):
                 yield Event(seq, at, from_row(kind, payload))
 
@@ -95,27 +104,43 @@ class Journal:
 
 
 def studies(where: str | Path) -> list[str]:
-    """Names of the studies that a database holds, in order."""
+    """Names of the studies that a database holds, oldest first."""
     engine = open_database(where)
     try:
-        with engine.connect() as connection:
-            names = connection.execute(select(_TABLE.c.study).distinct()).scalars()
-            return sorted(names)
+        with _readable(where), engine.connect() as connection:
+            begun = select(_TABLE.c.study).where(_TABLE.c.seq == 0)
+            return list(connection.execute(begun.order_by(_TABLE.c.at)).scalars())
     finally:
         engine.dispose()
 
 
 def open_database(where: str | Path) -> Engine:
-    """Engine for a path or URL, with the events table; SQLite made durable."""
+    """Engine for a path or URL, with the events table; SQLite made durable.
+
+    Raises :class:`JournalError`.
+    """
     url = str(where) if "://" in str(where) else f"sqlite:///{where}"
-    engine = create_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _make_durable)
-    try:
+    with _readable(where):
+        engine = create_engine(url)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _make_durable)
         _TABLE.metadata.create_all(engine)
-    except DatabaseError as error:
-        raise JournalError(f"cannot open the journal {where}: {error.orig}") from error
     return engine
+
+
+@contextlib.contextmanager
+def _readable(where: str | Path) -> Iterator[None]:
+    """What a database or a row of it may raise, as :class:`JournalError`."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
+        raise JournalError(
+            f"cannot read the journal {where}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", error))
 
 
 def _make_durable(connection, _record) -> None:  # type: ignore[no-untyped-def]

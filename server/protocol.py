@@ -15,8 +15,13 @@ PROTOCOL = 1
 MAX_MESSAGE_BYTES = 1 << 20
 """Largest message that the server reads (1 MiB)."""
 
+MAX_ENTRIES = 64
+"""Most capabilities that a client may state, and most clocks of a response."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
 Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=1000)]
 Outcome = Literal["responded", "omission", "premature", "aborted", "invalid"]
 
 
@@ -31,10 +36,12 @@ class _FromClient(_Message):
 class Hello(_FromClient):
     """A subject is ready: asks for an assignment, or to go on with its own."""
 
-    protocol: int
+    protocol: Annotated[int, Field(ge=0, lt=2**31)]
     subject: Name
     simulated: bool = False
-    capabilities: dict[Name, str | int | float | bool] = {}
+    capabilities: Annotated[
+        dict[Name, Text | Number | bool], Field(max_length=MAX_ENTRIES)
+    ] = {}
 
 
 class Next(_FromClient):
@@ -56,7 +63,7 @@ class Respond(_FromClient):
     outcome: Outcome = "responded"
     value: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)] | None = None
     reaction_time_s: Seconds | None = None
-    clocks: dict[Name, Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    clocks: Annotated[dict[Name, Number], Field(max_length=MAX_ENTRIES)] | None = None
 
     @model_validator(mode="after")
     def _only_responses_have_values(self) -> "Respond":
@@ -183,7 +190,9 @@ def parse_request(kind: str, payload: Any) -> Request:
     """Validate what came from the wire; raises :class:`ProtocolError`."""
     if kind not in REQUESTS:
         known = ", ".join(REQUESTS)
-        raise ProtocolError(404, "unknown_message", f"expected {known}; got {kind!r}")
+        raise ProtocolError(
+            404, "unknown_message", f"expected {known}; got {kind[:64]!r}"
+        )
     if not isinstance(payload, dict):
         came = type(payload).__name__
         raise ProtocolError(
@@ -211,7 +220,7 @@ def parse_reply(payload: dict[str, Any]) -> Reply:
 def _explain(kind: str, error: ValidationError) -> str:
     # Never echo the input: it may hold a token, or be a megabyte.
     faults = (
-        f"{'.'.join(map(str, fault['loc'])) or kind}: {fault['msg']}"
+        f"{'.'.join(str(at)[:64] for at in fault['loc']) or kind}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_input=False)[:5]
     )
     return f"{kind}: " + "; ".join(faults)

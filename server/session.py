@@ -132,9 +132,7 @@ def finish(session: Session, used: bool) -> SessionEnded:
     if measured is None:
         reason = f"only {len(tested)} test trials were answered"
         return SessionEnded(opened.session, "unusable", reason, used=False)
-    return SessionEnded(
-        opened.session, "finished", **measured._asdict(), used=used
-    )
+    return SessionEnded(opened.session, "finished", **measured._asdict(), used=used)
 
 
 def _feedback(opened: SessionOpened, index: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,6 +45,9 @@ from server.study_file import Study
 MAX_UNUSABLE = 3
 """Unusable sessions after which a candidate is left unscored."""
 
+KEPT_SESSIONS = 1000
+"""Sessions just over that are kept, so that a message sent again gets its reply."""
+
 
 class ResumeError(RuntimeError):
     """The journal belongs to another study file, mode or kind of run."""
@@ -71,7 +75,7 @@ class StudyState:
         self.unusable = np.zeros(0, int)
         self.attempts = np.zeros(0, int)
         self.sessions: dict[str, Session] = {}
-        """Sessions of this generation and the one before, and late ones, by name."""
+        """Sessions that are not over, and those that ended last, by name."""
         self.exposures: dict[str, int] = {}
         """Sessions begun by each subject."""
         self.holding: dict[str, str] = {}
@@ -123,20 +127,24 @@ class StudyState:
         """Candidates that wait for a session, in order."""
         if self.theta is None or self.study.null or self.finished:
             return []
-        held = {
-            s.opened.candidate
-            for s in self.sessions.values()
-            if s.status == "open" and self._is_current(s.opened)
-        }
-        waiting = np.flatnonzero(~self.scored)
+        waiting, held = np.flatnonzero(~self.scored), self._held()
         return [int(i) for i in waiting if i not in held]
+
+    def may_return(self, session: Session) -> bool:
+        """Whether a lost session can be held again: no other has its candidate."""
+        opened = session.opened
+        taken = self._is_current(opened) and opened.candidate in self._held()
+        return session.status == "lost" and not taken
 
     def drawn(self, attempt: int) -> Assignments:
         """Assignments of all candidates at an attempt, drawn in one call."""
         if attempt not in self._drawn:
             population = self.theta.shape[0]
             slots = jnp.array(
-                [(self.component, self.generation, i, attempt) for i in range(population)]
+                [
+                    (self.component, self.generation, i, attempt)
+                    for i in range(population)
+                ]
             )
             drawn = draw_assignments(
                 self.study.labeller,
@@ -146,8 +154,16 @@ class StudyState:
                 slots,
                 jnp.uint32(self.study.seed),
             )
-            self._drawn[attempt] = Assignments(*(np.asarray(a) for a in drawn))
+            self._drawn[attempt] = jax.device_get(drawn)
         return self._drawn[attempt]
+
+    def _held(self) -> set[int]:
+        """Candidates that an open session holds."""
+        return {
+            s.opened.candidate
+            for s in self.sessions.values()
+            if s.status == "open" and self._is_current(s.opened)
+        }
 
     def _is_current(self, opened: SessionOpened) -> bool:
         place = (opened.component, opened.generation)
@@ -188,7 +204,8 @@ class StudyState:
         self.holding[fact.subject] = fact.session
 
     def _end(self, fact: SessionEnded) -> None:
-        session = replace(self.sessions[fact.session], status=fact.status)
+        # Taken out and put in again: those over stand in the order they ended.
+        session = replace(self.sessions.pop(fact.session), status=fact.status)
         self.sessions[fact.session] = session
         opened = session.opened
         if fact.status == "lost":
@@ -199,7 +216,8 @@ class StudyState:
             return
         if fact.used and fact.error is not None and fact.label_variance:
             relative = fact.error / fact.label_variance
-            self.best_error = min(relative, self.best_error or np.inf)
+            best = np.inf if self.best_error is None else self.best_error
+            self.best_error = min(relative, best)
             self.errors[opened.candidate] = relative
             self.scored[opened.candidate] = True
         elif fact.status == "unusable":
@@ -209,14 +227,13 @@ class StudyState:
 
     def _tell(self, fact: GenerationTold) -> None:
         losses = np.array([np.nan if v is None else v for v in fact.losses])
-        self.search = self.study.search.tell(self.search, self.theta, losses)
+        self.search = self.study.search.tell(
+            self.search, self.theta, jnp.asarray(losses)
+        )
         self.theta = None
-        # Those just over stay for repeated messages, late ones for their result.
-        self.sessions = {
-            name: session
-            for name, session in self.sessions.items()
-            if self._is_current(session.opened) or not session.over
-        }
+        over = [name for name, session in self.sessions.items() if session.over]
+        for name in over[:-KEPT_SESSIONS]:
+            del self.sessions[name]
         self.generation += 1
 
     def _freeze(self, fact: ComponentFrozen) -> None:
@@ -229,7 +246,7 @@ class StudyState:
 
     def _see(self, fact: ClientSeen) -> None:
         session = self.sessions.get(fact.session)
-        if fact.what == "returned" and session and session.status == "lost":
+        if fact.what == "returned" and session and self.may_return(session):
             self.sessions[fact.session] = replace(session, status="open")
 
 

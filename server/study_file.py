@@ -28,7 +28,6 @@ from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import StimulusSpace
 
-
 TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
 """A commented study file to start from."""
 
@@ -209,11 +208,16 @@ def _parse(text: str) -> StudyFile:
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"not valid TOML: {error}") from error
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})"
-            for fault in error.errors()
-        ]
-        raise StudyFileError("\n  ".join(["", *faults])) from error
+        raise StudyFileError("\n  ".join(["", *_faults(error)])) from error
+
+
+def _faults(error: ValidationError, *section: str) -> list[str]:
+    """One line per fault: where, what was expected, what came."""
+    return [
+        f"{'.'.join(map(str, (*section, *fault['loc'])))}: "
+        f"{fault['msg']} (got {fault['input']!r})"
+        for fault in error.errors()
+    ]
 
 
 def _refuse(faults: list[str]) -> None:
@@ -244,7 +248,5 @@ def _build(
     try:
         return TypeAdapter(entry).validate_python(known_options)
     except ValidationError as error:
-        for fault in error.errors():
-            where = ".".join([section, *map(str, fault["loc"])])
-            faults.append(f"{where}: {fault['msg']} (got {fault['input']!r})")
+        faults += _faults(error, section)
         return None

@@ -70,4 +70,5 @@ def run_sessions(
             )
         )(shown[training:], trials)
 
-    return jax.vmap(one)(keys, x, order, targets)
+    sessions: tuple[jax.Array, jax.Array] = jax.vmap(one)(keys, x, order, targets)
+    return sessions

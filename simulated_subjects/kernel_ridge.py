@@ -1,5 +1,6 @@
 """Ridge regression on fixed random features: kernel regression."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ class KernelRidge:
 
     ``relu`` is the kernel learner of the paper (section 2, figures 2C, 3C and
     8): on the sphere its eigenfunctions are spherical harmonics, lower orders
-    first. ``absolute`` features are even, so that learner cannot represent any
+    first; without a bias it has no odd order above 1. ``absolute`` features are even, so that learner cannot represent any
     odd function and its first component is of order 2: the diagnostic subject
     that tells a search that listens to its subject from one that does not.
     Each individual (key) draws its own features.
@@ -29,8 +30,8 @@ class KernelRidge:
         """Refuse values for which there is no such learner."""
         if not 1 <= self.features <= 100_000:
             raise ValueError(f"features must be 1 to 100000, got {self.features}")
-        if not self.penalty > 0:
-            raise ValueError(f"penalty must be above 0, got {self.penalty}")
+        if not 0 < self.penalty < math.inf:
+            raise ValueError(f"penalty must be above 0 and finite, got {self.penalty}")
 
     def train(
         self, key: jax.Array, x: jax.Array, y: jax.Array

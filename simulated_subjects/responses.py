@@ -1,5 +1,6 @@
 """Response models: from a learner's prediction to a lifelike response."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class Graded:
 
     def __post_init__(self) -> None:
         """Refuse what is no standard deviation or no probability."""
-        if self.noise < 0:
+        if not 0 <= self.noise < math.inf:
             raise ValueError(
                 f"noise is a standard deviation: 0 or more, got {self.noise}"
             )
@@ -69,7 +70,11 @@ class TwoChoice:
     omission: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
+        """Refuse what is no psychometric function."""
+        if not 0 <= self.slope < math.inf:
+            raise ValueError(f"slope must be 0 or more and finite, got {self.slope}")
+        if not math.isfinite(self.side_bias):
+            raise ValueError(f"side_bias must be finite, got {self.side_bias}")
         _check_probability(lapse=self.lapse, omission=self.omission)
 
     def respond(

@@ -1,5 +1,6 @@
 """Ridge regression on the stimulus features."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -18,8 +19,8 @@ class Ridge:
 
     def __post_init__(self) -> None:
         """Refuse a penalty that leaves the regression unsolvable."""
-        if not self.penalty > 0:
-            raise ValueError(f"penalty must be above 0, got {self.penalty}")
+        if not 0 < self.penalty < math.inf:
+            raise ValueError(f"penalty must be above 0 and finite, got {self.penalty}")
 
     def train(self, key: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         """Weights, shape ``(features,)``; every individual is the same."""

@@ -31,18 +31,18 @@ class Circle:
 
     def present(self, x: Any) -> dict[str, Any]:
         """Angle in degrees, counter-clockwise from the first axis."""
-        turn = np.degrees(np.arctan2(x[1], x[0])) % 360.0
-        degrees = turn / 2 if self.shown_as == "orientation" else turn
-        return {f"{self.shown_as}_deg": round(float(degrees), 4)}
+        period = 180.0 if self.shown_as == "orientation" else 360.0
+        turns = np.arctan2(x[1], x[0]) / (2 * np.pi)
+        return {f"{self.shown_as}_deg": round(float(turns * period), 4) % period}
 
     def basis(self, x: jax.Array, degree: int) -> tuple[jax.Array, jax.Array]:
         """Fourier series: 1, sqrt(2) cos(k angle), sqrt(2) sin(k angle)."""
-        angle = jnp.arctan2(x[:, 1], x[:, 0])[:, None]
         k = jnp.arange(1, degree + 1)
-        waves = jnp.sqrt(2.0) * jnp.stack([jnp.cos(angle * k), jnp.sin(angle * k)], -1)
+        angles = jnp.outer(jnp.arctan2(x[:, 1], x[:, 0]), k)
+        waves = jnp.sqrt(2.0) * jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)
         constant = jnp.ones((x.shape[0], 1))
-        orders = jnp.concatenate([jnp.zeros(1, int), jnp.repeat(k, 2)])
-        return jnp.concatenate([constant, waves.reshape(x.shape[0], -1)], 1), orders
+        values = jnp.concatenate([constant, waves.reshape(x.shape[0], -1)], 1)
+        return values, jnp.append(0, jnp.repeat(k, 2))
 
     def view(self, x: jax.Array) -> jax.Array:
         """The circle itself."""

@@ -1,5 +1,6 @@
 """Independent features, uniform in [0, 1] or Gaussian."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,9 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from stimuli.space import Feature
+
+MOST_FUNCTIONS = 10_000
+"""Largest basis that is computed; more would not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,9 @@ class Hypercube:
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Draw ``n`` stimuli, shape ``(n, dimensions)``."""
-        draw = (
-            jax.random.uniform if self.distribution == "uniform" else jax.random.normal
-        )
-        return draw(key, (n, self.dimensions))
+        if self.distribution == "uniform":
+            return jax.random.uniform(key, (n, self.dimensions))
+        return jax.random.normal(key, (n, self.dimensions))
 
     def present(self, x: Any) -> dict[str, Any]:
         """Activity of each glomerulus by name."""
@@ -51,14 +54,22 @@ class Hypercube:
         }
 
     def basis(self, x: jax.Array, degree: int) -> tuple[jax.Array, jax.Array]:
-        """Products of orthonormal polynomials of total degree up to ``degree``."""
-        single = (
-            _legendre(2 * x - 1, degree)
-            if self.distribution == "uniform"
-            else _hermite(x, degree)
-        )
+        """Products of orthonormal polynomials of total degree up to ``degree``.
+
+        Raises ``ValueError`` for a degree that gives too many of them.
+        """
+        functions = math.comb(self.dimensions + degree, degree)
+        if functions > MOST_FUNCTIONS:
+            raise ValueError(
+                f"degree {degree} in {self.dimensions} dimensions gives {functions} "
+                f"basis functions: expected at most {MOST_FUNCTIONS}"
+            )
+        if self.distribution == "uniform":
+            single = _legendre(2 * x - 1, degree)
+        else:
+            single = _hermite(x, degree)
         powers = np.array(_powers(self.dimensions, degree))
-        chosen = single[:, np.arange(self.dimensions), powers]
+        chosen = single[:, np.arange(self.dimensions)[None], powers]
         return chosen.prod(-1), jnp.asarray(powers.sum(1))
 
     def view(self, x: jax.Array) -> jax.Array:
@@ -93,13 +104,14 @@ def _legendre(t: jax.Array, degree: int) -> jax.Array:
     terms = [jnp.ones_like(t), t]
     for k in range(1, degree):  # Bonnet's recurrence
         terms.append(((2 * k + 1) * t * terms[k] - k * terms[k - 1]) / (k + 1))
-    scale = jnp.sqrt(2 * jnp.arange(degree + 1) + 1.0)
-    return jnp.stack(terms[: degree + 1], -1) * scale
+    scaled = [math.sqrt(2 * k + 1) * term for k, term in enumerate(terms)]
+    return jnp.stack(scaled[: degree + 1], -1)
 
 
 def _hermite(t: jax.Array, degree: int) -> jax.Array:
     """Hermite polynomials of mean square 1 under N(0, 1), ``(..., degree + 1)``."""
     terms = [jnp.ones_like(t), t]
     for k in range(1, degree):
-        terms.append((t * terms[k] - jnp.sqrt(k) * terms[k - 1]) / jnp.sqrt(k + 1.0))
+        next_term = t * terms[k] - math.sqrt(k) * terms[k - 1]
+        terms.append(next_term / math.sqrt(k + 1))
     return jnp.stack(terms[: degree + 1], -1)

@@ -25,15 +25,16 @@ class Sphere:
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Draw ``n`` points, shape ``(n, 3)``."""
         points = jax.random.normal(key, (n, 3))
-        return points / jnp.linalg.norm(points, axis=-1, keepdims=True)
+        length: jax.Array = jnp.linalg.norm(points, axis=-1, keepdims=True)
+        return points / length
 
     def present(self, x: Any) -> dict[str, Any]:
         """Three shape parameters in [-1, 1] and the same point as two angles."""
-        azimuth = np.degrees(np.arctan2(x[1], x[0])) % 360.0
+        azimuth = np.degrees(np.arctan2(x[1], x[0]))
         elevation = np.degrees(np.arcsin(np.clip(x[2], -1.0, 1.0)))
         return {
             "parameters": [round(float(v), 6) for v in x],
-            "azimuth_deg": round(float(azimuth), 4),
+            "azimuth_deg": round(float(azimuth), 4) % 360.0,
             "elevation_deg": round(float(elevation), 4),
         }
 
@@ -47,7 +48,9 @@ class Sphere:
         # (x + iy)^m has the azimuth in it, and sin(polar)^m too.
         turns = jnp.vander(x[:, 0] + 1j * x[:, 1], degree + 1, increasing=True)
         waves = jnp.where(m < 0, turns.imag[:, abs(m)], turns.real[:, abs(m)])
-        return waves * _legendre(x[:, 2:], degree)[:, order, abs(m)], jnp.array(order)
+        scale = np.where(m == 0, 1.0, np.sqrt(2.0))
+        heights = _legendre(x[:, 2:], degree)[:, order, abs(m)]
+        return waves * heights * scale[None], jnp.array(order)
 
     def view(self, x: jax.Array) -> jax.Array:
         """Equal-area map of the whole sphere (Hammer projection)."""
@@ -76,15 +79,16 @@ def _legendre(z: jax.Array, degree: int) -> jax.Array:
     the recurrence in the order (Holmes & Featherstone 2002, equation 11).
     """
     m = np.arange(degree + 1)
-    # An order starts at m = order, with these values.
-    start = np.cumprod(np.sqrt(np.where(m > 1, (2 * m + 1) / (2 * m), 1 + 2 * m)))
+    # An order enters at m = order with these values.
+    entry = np.sqrt(np.cumprod(np.append(1.0, 1 + 0.5 / m[1:])))
     before = last = jnp.zeros((z.shape[0], degree + 1))
     rows = []
-    for order in range(degree + 1):
+    for order in m:
         lower = m < order
         gap = np.where(lower, order**2 - m**2, 1)
-        a = lower * np.sqrt((4 * order**2 - 1) / gap)
-        b = lower * np.sqrt(abs((order - 1) ** 2 - m**2) / abs(4 * (order - 1) ** 2 - 1))
-        before, last = last, a * (z * last - b * before) + start * (m == order)
-        rows.append(last)
+        a = np.sqrt(lower * (4 * order**2 - 1) / gap)
+        b = np.sqrt(lower * ((order - 1) ** 2 - m**2) / (4 * (order - 1) ** 2 - 1))
+        now = a[None] * (z * last - b[None] * before) + (entry * (m == order))[None]
+        before, last = last, now
+        rows.append(now)
     return jnp.stack(rows, 1)

@@ -27,7 +27,7 @@ class Subject:
         token: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """``name`` is the subject's pseudonym; ``token`` the server's, if it has one."""
+        """``name`` is the subject's pseudonym; ``token`` the server's, if any."""
         self._name, self._adapter, self._transport = name, adapter, transport
         self._token, self._sleep = token, sleep
         # A heartbeat must not come between a message and its reply.

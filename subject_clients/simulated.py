@@ -67,9 +67,10 @@ class Simulated:
         if trial.index != len(self._shown):
             return  # shown before: the server came back and asked again
         self._shown.append(trial.x)
-        rewarded = trial.feedback.get("rewarded")
-        label = trial.feedback.get("label")
-        self._targets.append(label if rewarded is None else _SIDES[rewarded])
+        if "rewarded" in trial.feedback:
+            self._targets.append(_SIDES[trial.feedback["rewarded"]])
+        else:
+            self._targets.append(float(trial.feedback["label"]))
 
 
 _SIDES = {"left": -1.0, "right": 1.0}

@@ -1,0 +1,67 @@
+# Sets up everything it needs in .venv, from a bare clone; `make help` says what
+# there is. Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# Without compiling all of jax and scipy ahead: what is imported compiles itself.
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test validate bench lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
+	$(BIN)/penchant demo
+
+test: lint ## lint, then all tests but the slow ones
+	$(BIN)/pytest
+
+validate: $(VENV)/.dev ## slow scientific checks
+	$(BIN)/pytest -m slow --timeout 7200
+
+bench: $(VENV)/.server ## run every benchmark
+	@set -e; for script in benchmarks/*.py; do \
+		echo "== $$script"; $(BIN)/python "$$script"; done
+
+lint: $(VENV)/.dev ## style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+clean: ## remove all that make made
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, so that the demo does not wait for the tools of the tests. Each is
+# renewed when the requirements change.
+$(VENV)/.server: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing Penchant into $(VENV) (once; a minute or two) ..."
+	$(PIP) --editable '.[server]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "Installing Penchant and its test tools into $(VENV) (once) ..."
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.server
+
+# Debian and Ubuntu ship Python without ensurepip, which is in pythonX.Y-venv.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Penchant needs Python 3.11 or newer, and $(PYTHON) is not that." \
+			"Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		command -v apt-get >/dev/null || { \
+			echo "$(PYTHON) has no ensurepip: install its venv package"; exit 1; }; \
+		package=$$($(PYTHON) -c 'import sys; \
+			print("python%d.%d-venv" % sys.version_info[:2])') && \
+		echo "Installing $$package ..." && $(SUDO) apt-get -qq update && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $$package; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

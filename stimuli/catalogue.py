@@ -1,0 +1,14 @@
+"""Every stimulus space by its name in a study file."""
+
+from stimuli.circle import Circle
+from stimuli.hypercube import Hypercube
+from stimuli.space import StimulusSpace
+from stimuli.sphere import Sphere
+from stimuli.table import Table
+
+SPACES: dict[str, type[StimulusSpace]] = {
+    "circle": Circle,
+    "sphere": Sphere,
+    "hypercube": Hypercube,
+    "table": Table,
+}

@@ -1,0 +1,44 @@
+"""What many tests need: journals that are closed in the end, and a desk."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from small_study import open_desk
+
+from server.desk import Desk
+from server.journal import Journal
+
+
+@pytest.fixture(scope="module")
+def strict_shapes() -> Iterator[None]:
+    """Silent broadcasting fails; for our own code only, since evosax relies on it."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
+def open_journal(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
+    """Opens the journal of the small study, or another one."""
+    opened: list[Journal] = []
+
+    def open_one(file: str = "journal.db", study: str = "small") -> Journal:
+        opened.append(Journal(tmp_path / file, study))
+        return opened[-1]
+
+    yield open_one
+    for journal in opened:
+        journal.close()
+
+
+@pytest.fixture
+def journal(open_journal: Callable[..., Journal]) -> Journal:
+    """The journal of the small study."""
+    return open_journal()
+
+
+@pytest.fixture
+def desk(journal: Journal) -> Desk:
+    """A desk for the small study."""
+    return open_desk(journal)

@@ -1,0 +1,147 @@
+"""A study small enough for a test, a clock to set, and subjects without waiting."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from server.desk import Desk
+from server.events import Fact
+from server.journal import Journal
+from server.protocol import Done, Reply
+from server.study import StudyState
+from server.study_file import Study
+from subject_clients.loop import Subject
+from subject_clients.simulated import Simulated
+from subject_clients.transport import InMemory
+
+STUDY = """
+[study]
+name = "small"
+seed = 3
+{study}
+[stimuli]
+space = "sphere"
+
+[session]
+training_stimuli = 6
+test_stimuli = 6
+lease_s = 30.0
+{session}
+[search]
+population = 4
+generations = 2
+
+[labelling]
+family = "linear"
+
+[simulated_subject]
+learner = "kernel_ridge"
+features = 20
+
+[simulated_responses]
+{responses}
+"""
+
+
+def study_text(study: str = "", session: str = "", responses: str = "") -> str:
+    """The study file, with more lines in some sections."""
+    return STUDY.format(study=study, session=session, responses=responses)
+
+
+CHOICE = study_text(session='response = "choice"\ntest_repeats = 2')
+
+
+@cache
+def small_study(text: str = study_text(), null: bool = False) -> Study:
+    """One study object for all tests, since each compiles anew."""
+    return Study(text, null)
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def open_desk(journal: Journal, clock: Clock | None = None, **options: Any) -> Desk:
+    """A desk for the small study, or for the one in ``options``."""
+    options = {"study": small_study(), "mode": "dry-run"} | options
+    clock = clock or Clock()
+    return Desk(journal=journal, wall=clock, monotonic=clock, **options)
+
+
+def send(desk: Desk, kind: str, **message: Any) -> Any:
+    """One message to a desk; ``Any`` spares the tests a cast for each reply."""
+    return desk.handle(kind, message)
+
+
+def hello(desk: Desk, subject: str, **more: Any) -> Any:
+    """A subject says hello."""
+    return send(desk, "hello", protocol=1, subject=subject, **more)
+
+
+def be_born(study: Study) -> Simulated:
+    """The simulated subject of a study."""
+    assert study.learner is not None
+    return Simulated(study.learner, study.responses, study.seed)
+
+
+def run_one(
+    handle: Callable[[str, Any], Reply], name: str, study: Study | None = None
+) -> Done:
+    """One simulated subject runs one session through a handler."""
+    adapter = be_born(study or small_study())
+    return Subject(name, adapter, InMemory(handle)).run_session()
+
+
+def run_all(desk: Desk) -> None:
+    """Simulated subjects come one after the other until the study is over."""
+    number = 0
+    while not run_one(desk.handle, f"sim-{number}", desk.state.study).study:
+        number += 1
+
+
+def facts(journal: Journal, *kinds: type[Fact]) -> list[Any]:
+    """The facts of a journal, or those of some kinds."""
+    every = [event.fact for event in journal.read()]
+    return [fact for fact in every if not kinds or isinstance(fact, kinds)]
+
+
+def write_study(folder: Path, text: str = study_text()) -> Path:
+    """The study file in a folder."""
+    path = folder / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def snapshot(state: StudyState) -> dict[str, Any]:
+    """All of a state that must come back by replay, in comparable values."""
+    arrays = (state.search, state.series, state.theta)
+    plain = (
+        "component generation finished sessions_ended best_error "
+        "sessions exposures holding opened"
+    ).split()
+    return {
+        "arrays": [_comparable(leaf) for leaf in jax.tree.leaves(arrays)],
+        **{
+            name: _comparable(getattr(state, name))
+            for name in ("penalties", "errors", "scored", "unusable", "attempts")
+        },
+        **{name: getattr(state, name) for name in plain},
+    }
+
+
+def _comparable(array: Any) -> tuple[Any, bytes]:
+    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    plain = np.asarray(array)
+    return plain.shape, plain.tobytes()
