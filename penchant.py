@@ -294,7 +294,10 @@ def analyse(journals: tuple[str, ...], out: Path) -> None:
 
     with _faults():
         studies = [pair for where in journals for pair in _read_all(where)]
-        report = write_report(studies, out)
+        out = out.absolute()
+        # A stimulus table is named relative to its study file, beside the journal.
+        with contextlib.chdir(Path(journals[0]).parent if "://" not in journals[0] else "."):
+            report = write_report(studies, out)
     click.echo(f"report: {report}")
 
 

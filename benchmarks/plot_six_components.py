@@ -1,6 +1,6 @@
 """Draw what ``six_components.py`` measured; writes a PNG and prints the table.
 
-    python benchmarks/plot_six_components.py RESULTS.jsonl PICTURE.png
+python benchmarks/plot_six_components.py RESULTS.jsonl PICTURE.png
 """
 
 import sys
@@ -17,6 +17,7 @@ WANTED = {
     | {"components 4-6 in order 2": (slice(3, 6), 2)},
     "absolute": {"components 1-5 in order 2": (slice(0, 5), 2)},
 }
+OBJECTIVES = ("exact", "penalties", "tuned penalties")
 TITLES = {"relu": "ReLU-kernel subject", "absolute": "absolute-value-kernel subject"}
 COLOURS = ("#0072b2", "#d55e00")
 
@@ -35,9 +36,13 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
     ):
         found = worst(runs[runs["subject"] == subject], members, order)
         null = worst(runs[runs["subject"] == "null"], members, order)
-        axes.fill_between(found.index, found["min"], found["max"], color=colour, alpha=0.2)
+        axes.fill_between(
+            found.index, found["min"], found["max"], color=colour, alpha=0.2
+        )
         axes.plot(found.index, found["median"], "o-", color=colour, label=name)
-        axes.plot(null.index, null["median"], "--", color=colour, label="same, no learner")
+        axes.plot(
+            null.index, null["median"], "--", color=colour, label="same, no learner"
+        )
     axes.set(xscale="log", ylim=(0, 1.02))
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -45,18 +50,18 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
 def main() -> None:
     """Read, print, draw."""
     runs = pd.read_json(sys.argv[1], lines=True)
-    for objective, subject in [(o, s) for o in ("exact", "penalties") for s in WANTED]:
+    for objective, subject in [(o, s) for o in OBJECTIVES for s in WANTED]:
         part = runs[runs["objective"] == objective]
         for name, (members, order) in WANTED[subject].items():
             for who in (subject, "null"):
                 table = worst(part[part["subject"] == who], members, order)
                 print(f"\n{objective}, {who}: {name}, worst member\n{table.round(2)}")
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    grid = figure.subplots(2, 2, sharex=True, sharey=True)
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    grid = figure.subplots(2, 3, sharex=True, sharey=True)
     for row, subject in zip(grid, WANTED, strict=True):
-        for axes, objective in zip(row, ("exact", "penalties"), strict=True):
+        for axes, objective in zip(row, OBJECTIVES, strict=True):
             draw(axes, runs[runs["objective"] == objective], subject)
-            axes.set_title(f"{TITLES[subject]}, {objective}", loc="left", fontsize=10)
+            axes.set_title(f"{TITLES[subject]}\n{objective}", loc="left", fontsize=10)
         row[0].set_ylabel("power of the worst component")
         row[0].legend(frameon=False, fontsize=8)
     for axes in grid[-1]:

@@ -53,7 +53,10 @@ def null_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
 
     Shape ``(replicates, components, n)``.
     """
-    return jax.lax.map(lambda one: labeller.component_labels(one, x), series)
+    labels: jax.Array = jax.lax.map(
+        lambda one: labeller.component_labels(one, x), series
+    )
+    return labels
 
 
 @partial(jax.jit, static_argnums=0)
@@ -91,7 +94,8 @@ def _penalties(
     if not weights.any():
         return jnp.zeros(theta.shape[0])
     # One candidate at a time, of all replicates: bounds the memory.
-    return jax.lax.map(lambda one: labeller.penalties(series, one), theta) @ weights
+    both: jax.Array = jax.lax.map(lambda one: labeller.penalties(series, one), theta)
+    return both @ weights
 
 
 def _weights(labeller: Labeller, objective: Objective, series: Series) -> Floats:

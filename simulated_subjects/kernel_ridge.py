@@ -16,9 +16,10 @@ class KernelRidge:
 
     ``relu`` is the kernel learner of the paper (section 2, figures 2C, 3C and
     8): on the sphere its eigenfunctions are spherical harmonics, lower orders
-    first; without a bias it has no odd order above 1. ``absolute`` features are even, so that learner cannot represent any
-    odd function and its first component is of order 2: the diagnostic subject
-    that tells a search that listens to its subject from one that does not.
+    first; having no bias it cannot represent odd orders above 1. ``absolute``
+    features are even, so that learner cannot represent any odd function and its
+    first component is of order 2: the diagnostic subject that tells a search
+    that listens to its subject from one that does not.
     Each individual (key) draws its own features.
     """
 

@@ -96,11 +96,22 @@ def be_born(study: Study) -> Simulated:
 
 
 def run_one(
-    handle: Callable[[str, Any], Reply], name: str, study: Study | None = None
+    handle: Callable[[str, Any], Reply],
+    name: str,
+    study: Study | None = None,
+    sleep: Callable[[float], object] | None = None,
 ) -> Done:
-    """One simulated subject runs one session through a handler."""
+    """One simulated subject runs one session through a handler.
+
+    Told to wait it calls ``sleep``; without one that is a fault of the test.
+    """
+
+    def never(_: float) -> None:
+        raise AssertionError("a subject alone at its desk was told to wait")
+
     adapter = be_born(study or small_study())
-    return Subject(name, adapter, InMemory(handle)).run_session()
+    transport = InMemory(handle)
+    return Subject(name, adapter, transport, sleep=sleep or never).run_session()
 
 
 def run_all(desk: Desk) -> None:

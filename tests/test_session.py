@@ -24,7 +24,6 @@ from hypothesis.stateful import (
 )
 from small_study import (
     Clock,
-    facts,
     hello,
     open_desk,
     run_one,
@@ -65,6 +64,7 @@ class Subjects(RuleBasedStateMachine):
         self.clock = Clock()
         self.journal = Journal(self.folder / "journal.db", "small")
         self.desk = open_desk(self.journal, self.clock)
+        self.facts: list[Fact] = []
         self.born = 0
         self.acknowledged: dict[str, dict[str, Any]] = {}
 
@@ -104,11 +104,11 @@ class Subjects(RuleBasedStateMachine):
         for _ in range(count):
             if not isinstance(trial, Trial):
                 break
-            before = len(facts(self.journal, Responded))
+            before = len(self._stored(Responded))
             reply = self._respond(session, trial.index, answer)
             assert isinstance(reply, Ack)
             # On disk before it is acknowledged.
-            stored = facts(self.journal, Responded)
+            stored = self._stored(Responded)
             assert len(stored) == before + 1
             assert stored[-1].trials == [trial.index]
             assert stored[-1].values == [answer.get("value")]
@@ -122,24 +122,24 @@ class Subjects(RuleBasedStateMachine):
         session, index, answer = what
         if self.acknowledged.get(f"{session}/{index}") != answer:
             return
-        before = facts(self.journal, Responded, Quarantined)
+        before = self._stored(Responded, Quarantined)
         reply = self._respond(session, index, answer)
         assert isinstance(reply, Ack)
         assert reply.uid == f"{session}/{index}"
-        assert facts(self.journal, Responded, Quarantined) == before
+        assert self._stored(Responded, Quarantined) == before
 
     @rule(what=answered)
     def it_changes_its_mind(self, what: tuple[str, int, dict[str, Any]]) -> None:
         session, index, answer = what
         if f"{session}/{index}" not in self.acknowledged:
             return
-        before = facts(self.journal, Responded)
+        before = self._stored(Responded)
         other = answer | {"reaction_time_s": 9.0}
         reply = self._respond(session, index, other)
         assert isinstance(reply, Refusal)
         assert reply.error == "conflict"
-        assert facts(self.journal, Responded) == before
-        kept = facts(self.journal, Quarantined)[-1]
+        assert self._stored(Responded) == before
+        kept = self._stored(Quarantined)[-1]
         assert kept.message["uid"] == f"{session}/{index}"
         assert kept.message["reaction_time_s"] == 9.0
 
@@ -147,10 +147,10 @@ class Subjects(RuleBasedStateMachine):
     def it_responds_out_of_order(self, session: str, ahead: int) -> None:
         known = self.desk.state.sessions.get(session)
         index = ahead + (len(known.answers) if known else 0)
-        before = facts(self.journal, Responded, Quarantined)
+        before = self._stored(Responded, Quarantined)
         reply = self._respond(session, index, {"value": 0.0})
         assert isinstance(reply, Refusal)
-        assert facts(self.journal, Responded, Quarantined) == before
+        assert self._stored(Responded, Quarantined) == before
 
     @rule(session=sessions)
     def it_sends_a_heartbeat(self, session: str) -> None:
@@ -190,6 +190,7 @@ class Subjects(RuleBasedStateMachine):
         before = snapshot(self.desk.state)
         self.journal.close()
         self.journal = Journal(self.folder / "journal.db", "small")
+        self.facts = []
         self.desk = open_desk(self.journal, self.clock)
         assert snapshot(self.desk.state) == before
 
@@ -197,19 +198,23 @@ class Subjects(RuleBasedStateMachine):
     @rule()
     def finish_the_study(self) -> None:
         """However it got there, newcomers can always bring it to its end."""
-        self.clock.now += LEASE_S + 1
-        for number in range(100):
-            if run_one(self.desk.handle, f"late-{self.born}-{number}").study:
-                break
+        done = False
+        for number in range(50):
+            name = f"late-{self.born}-{number}"
+            done = done or run_one(self.desk.handle, name, sleep=self._wait).study
         self.born += 1
+        assert done
         assert self.desk.state.finished
+
+    def _wait(self, _: float) -> None:
+        self.clock.now += LEASE_S + 1
 
     # --- what always holds -----------------------------------------------------
 
     @invariant()
     def each_trial_is_answered_once_and_in_order(self) -> None:
         next_trial: Counter[str] = Counter()
-        for fact in facts(self.journal, Responded):
+        for fact in self._stored(Responded):
             for index in fact.trials:
                 assert index == next_trial[fact.session]
                 next_trial[fact.session] += 1
@@ -218,7 +223,7 @@ class Subjects(RuleBasedStateMachine):
     def what_was_acknowledged_is_on_disk(self) -> None:
         stored = {
             f"{fact.session}/{fact.trials[0]}": fact.values[0]
-            for fact in facts(self.journal, Responded)
+            for fact in self._stored(Responded)
         }
         for uid, answer in self.acknowledged.items():
             assert stored[uid] == answer.get("value")
@@ -234,7 +239,7 @@ class Subjects(RuleBasedStateMachine):
 
     @invariant()
     def a_naive_subject_has_one_session(self) -> None:
-        begun = Counter(fact.subject for fact in facts(self.journal, SessionOpened))
+        begun = Counter(fact.subject for fact in self._stored(SessionOpened))
         assert max(begun.values(), default=1) == 1
 
     @invariant()
@@ -254,6 +259,12 @@ class Subjects(RuleBasedStateMachine):
             assert (trial.phase == "training") == training
             assert (trial.feedback is not None) == training
 
+    def _stored(self, *kinds: type[Fact]) -> list[Any]:
+        """Facts on disk, of which only the new ones are read."""
+        new = self.journal.read(after=len(self.facts) - 1)
+        self.facts += [event.fact for event in new]
+        return [fact for fact in self.facts if isinstance(fact, kinds)]
+
     def _session(self, name: str) -> Any:
         return self.desk.state.sessions[name]
 
@@ -262,8 +273,8 @@ def test_sessions_survive_any_sequence_of_messages() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Subjects,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=25,
+            max_examples=60,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

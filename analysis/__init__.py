@@ -1,0 +1,1 @@
+"""From journals to tables, figures and a report of the bias that was found."""

@@ -1,0 +1,158 @@
+"""What was recovered: labels and power per order of each component."""
+
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.record import Record
+from meta_learner.labelling import Labeller, Series, freeze
+from server.events import ComponentFrozen, GenerationAsked, GenerationTold
+from server.study import StudyState, replay
+from stimuli.space import StimulusSpace
+
+Floats = NDArray[np.float64]
+
+GRID = 4096
+"""Stimuli on which labels are compared with basis functions."""
+
+DEGREE = 6
+"""Highest order that is told apart; what lies above is one remainder."""
+
+_MOST_FUNCTIONS = 300
+"""Basis functions that :data:`GRID` stimuli can tell apart with ease."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The basis of a stimulus space, orthonormal on a dense grid.
+
+    ``x`` (stimuli, features), ``functions`` (stimuli, functions) without the
+    constant, ``order`` (functions,). ``names`` are those of the columns of
+    :meth:`power`: one per order, and one for all that lies above.
+    """
+
+    x: jax.Array
+    functions: Floats
+    order: NDArray[np.int64]
+
+    @property
+    def names(self) -> list[str]:
+        """Orders 1 to the highest, and ``above``."""
+        return [*map(str, range(1, self.order.max() + 1)), "above"]
+
+    def power(self, labels: Floats) -> Floats:
+        """Share of the variance of labels ``(..., stimuli)`` in each order.
+
+        Energy, not amplitude. Shape ``(..., orders + 1)``; the last column is
+        the remainder above, so that each row sums to 1. Labels that are all the
+        same have no variance: all of it counts as remainder.
+        """
+        centred = labels - labels.mean(-1, keepdims=True)
+        variance = (centred**2).mean(-1, keepdims=True)
+        energy = (centred @ self.functions / len(self.functions)) ** 2
+        share = energy / np.maximum(variance, 1e-12)
+        each = share @ (self.order[:, None] == np.arange(1, self.order.max() + 1))
+        return np.concatenate([each, 1 - each.sum(-1, keepdims=True)], -1)
+
+
+class Recovered(NamedTuple):
+    """The components of a study, one row each.
+
+    ``labels`` (components, stimuli) and ``power`` (components, orders + 1) on
+    the grid of :class:`Orders`; ``overlap`` (components, components) are
+    correlations of labels. ``generations`` (components,) is what the search for
+    each has had. ``provisional`` says that the last one is not yet frozen: it
+    is where the search stands.
+    """
+
+    series: Series
+    labels: Floats
+    power: Floats
+    overlap: Floats
+    generations: tuple[int, ...]
+    provisional: bool
+
+
+def orders_of(space: StimulusSpace) -> Orders:
+    """The orders of a stimulus space, as many as its grid can tell apart."""
+    hashable: Any = space
+    return _orders(hashable)
+
+
+@cache
+def _orders(space: Any) -> Orders:
+    x = space.grid(GRID)
+    degree = _degree(space, x)
+    values, order = (np.asarray(a) for a in space.basis(x, degree))
+    # Orthonormal under p(x), and so on the grid, save for what the grid is coarse:
+    # Gram-Schmidt, low orders first, makes powers add up to 1.
+    functions = np.linalg.qr(values.astype(np.float64))[0] * np.sqrt(len(values))
+    return Orders(x, functions[:, 1:], order[1:])
+
+
+def recover(record: Record) -> Recovered:
+    """Every component found so far, and the one that is being searched for."""
+    study = record.study
+    asked = [fact.component for fact in record.facts(GenerationTold)]
+    series: Series = ()
+    for found in record.facts(ComponentFrozen):
+        theta = jnp.asarray(np.array(found.theta, np.float32))
+        series = (*series, freeze(study.labeller, series, theta))
+    provisional = len(series) in asked
+    if provisional:
+        best = study.search.best(_search_state(record).search)
+        series = (*series, freeze(study.labeller, series, best))
+    orders = orders_of(study.labeller.space)
+    labels = labels_at(study.labeller, series, orders.x)
+    return Recovered(
+        series,
+        labels,
+        orders.power(labels),
+        _correlations(labels),
+        tuple(asked.count(i) for i in range(len(series))),
+        provisional,
+    )
+
+
+def labels_at(labeller: Labeller, series: Series, x: jax.Array) -> Floats:
+    """Labels of stimuli ``(n, features)``, ``(components, n)``."""
+    return np.asarray(_component_labels(labeller, series, x), np.float64)
+
+
+def _degree(space: StimulusSpace, x: jax.Array) -> int:
+    """Highest order up to :data:`DEGREE` that the grid can tell apart."""
+    most = min(_MOST_FUNCTIONS, len(x))
+    degree = 1
+    while degree < DEGREE:
+        try:
+            functions = space.basis(x[:2], degree + 1)[0].shape[1]
+        except ValueError:  # a table with few stimuli
+            break
+        if functions > most:
+            break
+        degree += 1
+    return degree
+
+
+@partial(jax.jit, static_argnums=0)
+def _component_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
+    return labeller.component_labels(series, x)
+
+
+def _search_state(record: Record) -> StudyState:
+    """The state of the search, by replay of what it said and was told."""
+    kinds = GenerationAsked | GenerationTold | ComponentFrozen
+    facts = [e.fact for e in record.events if isinstance(e.fact, kinds)]
+    return replay(record.study, facts)
+
+
+def _correlations(labels: Floats) -> Floats:
+    centred = labels - labels.mean(-1, keepdims=True)
+    norm = np.sqrt((centred**2).sum(-1, keepdims=True))
+    unit: Floats = centred / np.maximum(norm, 1e-12)
+    return unit @ unit.T
