@@ -203,9 +203,9 @@ def _ends(record: Record) -> dict[str, dict[str, Any]]:
         if isinstance(fact, SessionEnded):
             late = fact.session in ends
             ends[fact.session] = asdict(fact) | {"ended_at": event.at, "late": late}
-        elif isinstance(fact, ClientSeen) and fact.session in ends:
-            if fact.what == "returned" and ends[fact.session]["status"] == "lost":
-                ends[fact.session] = {"status": "open", "late": True}
+        elif isinstance(fact, ClientSeen) and fact.what == "returned":
+            lost = ends.get(fact.session, {}).get("status") == "lost"
+            ends |= {fact.session: {"status": "open", "late": True}} if lost else {}
     return ends
 
 

@@ -63,7 +63,7 @@ def main() -> None:
             draw(axes, runs[runs["objective"] == objective], subject)
             axes.set_title(f"{TITLES[subject]}\n{objective}", loc="left", fontsize=10)
         row[0].set_ylabel("power of the worst component")
-        row[0].legend(frameon=False, fontsize=8)
+        row[-1].legend(frameon=False, fontsize=8, loc="upper left")
     for axes in grid[-1]:
         axes.set_xlabel("sessions, six components together")
     figure.savefig(Path(sys.argv[2]), dpi=150)

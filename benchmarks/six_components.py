@@ -15,7 +15,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,9 @@ OBJECTIVES = {
 }
 
 
-def losses(objective: str, subject: str, series: Series, theta, key):
+def losses(
+    objective: str, subject: str, series: Series, theta: jax.Array, key: jax.Array
+) -> jax.Array:
     """Meta-losses of a generation of fresh individuals, (candidates,)."""
     labeller, weights, population, _ = OBJECTIVES[objective]
     learner = SUBJECTS[subject]
@@ -93,7 +95,13 @@ def losses(objective: str, subject: str, series: Series, theta, key):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def next_component(objective: str, subject: str, series: Series, key, generations):
+def next_component(
+    objective: str,
+    subject: str,
+    series: Series,
+    key: jax.Array,
+    generations: jax.Array,
+) -> Component:
     """The next component of one seed."""
     labeller, _, population, step_size = OBJECTIVES[objective]
     genes = labeller.family.genes(SPACE)
@@ -103,7 +111,7 @@ def next_component(objective: str, subject: str, series: Series, key, generation
 
 
 @partial(jax.jit, static_argnums=0)
-def powers(objective: str, series: Series):
+def powers(objective: str, series: Series) -> tuple[jax.Array, jax.Array]:
     """Share of energy per order (components, orders) and label variances."""
     labeller = OBJECTIVES[objective].labeller
     grid = SPACE.grid(4096)
@@ -116,7 +124,7 @@ def powers(objective: str, series: Series):
     return share, y.var(1)
 
 
-def one_run(objective: str, subject: str, seed: int, budget: int) -> dict:
+def one_run(objective: str, subject: str, seed: int, budget: int) -> dict[str, Any]:
     """A series of six on one budget; its powers and the seconds it took."""
     start = time.perf_counter()
     generations = budget // (OBJECTIVES[objective].population * COMPONENTS)

@@ -64,11 +64,12 @@ def run_sessions(
         shown = x[order]
         state = learn(learner, key, shown[:training], targets)
         trials = jax.numpy.arange(training, order.shape[0])
-        return jax.vmap(
+        answers: tuple[jax.Array, jax.Array] = jax.vmap(
             lambda stimulus, trial: answer(
                 learner, responses, key, state, stimulus, trial
             )
         )(shown[training:], trials)
+        return answers
 
     sessions: tuple[jax.Array, jax.Array] = jax.vmap(one)(keys, x, order, targets)
     return sessions

@@ -1,0 +1,243 @@
+"""Figures of a study's result; each function returns a matplotlib Figure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.finding import Finding
+from analysis.maps import LABEL_COLOURS, LABEL_SCALE, PALETTE, draw_map
+from analysis.recovery import Floats, labels_at
+
+STYLE: dict[str, Any] = {
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": "medium",
+    "figure.facecolor": "white",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "legend.frameon": False,
+}
+"""Plain axes, as journals like them."""
+
+MOST_COMPONENTS = 6
+"""Components shown in one picture; the report's table has all."""
+
+_STUDY, _BLIND = PALETTE[0], "#8A8A8A"
+_NULL_RANGE, _NULL_MEDIAN = "#D4D4D4", "#333333"
+
+_styled = mpl.rc_context(STYLE)
+
+
+@_styled
+def power_figure(finding: Finding) -> Figure:
+    """Share of power per order of each component, with the null's range beside it."""
+    figure, panels = _panels(finding, wide=2.7, high=2.2)
+    for i, axes in enumerate(panels):
+        _draw_power(axes, finding, i)
+        axes.set_title(_component_title(finding, i), loc="left")
+        axes.set(xlabel="order", ylabel="share of power")
+        axes.label_outer()
+    _null_legend(figure, [finding])
+    return figure
+
+
+@_styled
+def map_figure(finding: Finding) -> Figure:
+    """The labels of each component over the stimulus space."""
+    figure, panels = _panels(finding, wide=3.1, high=1.9)
+    for i, axes in enumerate(panels):
+        _draw_component(axes, finding, i)
+        axes.set_title(_component_title(finding, i), loc="left")
+    _label_bar(figure, panels)
+    return figure
+
+
+@_styled
+def error_figure(finding: Finding) -> Figure:
+    """Relative generalisation error of each generation against sessions spent."""
+    figure = Figure(figsize=(5.6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    table = finding.frames.generations.dropna(subset="median_error")
+    for component, part in table.groupby("component"):
+        sessions = part["sessions_so_far"].to_numpy()
+        colour = PALETTE[int(component) % len(PALETTE)]
+        quartiles = part["lower_quartile_error"], part["upper_quartile_error"]
+        axes.fill_between(sessions, *quartiles, color=colour, alpha=0.25, linewidth=0)
+        axes.plot(sessions, part["median_error"], color=colour, linewidth=1.4)
+        name = f"component {component + 1}" if component == 0 else f"{component + 1}"
+        _name_stretch(axes, sessions, name, colour)
+    axes.set(xlabel="sessions", ylabel="error / label variance")
+    axes.set_xlim(0, max(1, finding.frames.generations["sessions_so_far"].max()))
+    _scale_errors(axes, table["lower_quartile_error"], table["upper_quartile_error"])
+    _mark_ignorance(axes)
+    return figure
+
+
+@_styled
+def comparison_figure(findings: Sequence[Finding]) -> Figure:
+    """Studies side by side: label map, power per order, and the null's range.
+
+    A column per study and a pair of rows per component, three at most.
+    """
+    rows = min(3, max(len(f.distances) for f in findings))
+    columns = len(findings)
+    figure = Figure(
+        figsize=(2.9 * columns + 0.5, 0.5 + 3.5 * rows), layout="constrained"
+    )
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.0, 1.15] * rows)
+    maps = []
+    for column, finding in enumerate(findings):
+        for i in range(min(rows, len(finding.distances))):
+            picture = figure.add_subplot(grid[2 * i, column])
+            bars = figure.add_subplot(grid[2 * i + 1, column])
+            maps.append(picture)
+            _draw_component(picture, finding, i)
+            _draw_power(bars, finding, i)
+            if i == 0:
+                picture.set_title(finding.title, weight="bold", pad=10)
+            bars.set_title(_result(finding, i), fontsize="small", loc="left")
+            bars.set_xlabel("order")
+            if column:
+                bars.set_yticklabels([])
+            else:
+                row = f"component {i + 1}\n" if rows > 1 else ""
+                bars.set_ylabel(f"{row}share of power")
+    _label_bar(figure, maps, rows)
+    _null_legend(figure, findings)
+    return figure
+
+
+def _draw_power(axes: Axes, finding: Finding, component: int) -> None:
+    """Bars of one component, and beside each the null's 5-95 % range and median."""
+    names = finding.orders.names
+    place = np.arange(len(names))
+    low, median, high = np.quantile(
+        finding.null[:, component], (0.05, 0.5, 0.95), axis=0
+    )
+    axes.bar(
+        place - 0.2,
+        finding.recovered.power[component],
+        0.4,
+        color=_colour(finding),
+    )
+    axes.bar(place + 0.2, high - low, 0.3, bottom=low, color=_NULL_RANGE)
+    axes.hlines(median, place + 0.05, place + 0.35, color=_NULL_MEDIAN, linewidth=1.4)
+    labels = [*names[:-1], f">{names[-2]}"]
+    axes.set_xticks(place, labels)
+    axes.tick_params(axis="x", length=0)
+    axes.set(ylim=(0, 1), xlim=(-0.6, len(names) - 0.4))
+    axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+
+
+def _draw_component(axes: Axes, finding: Finding, component: int) -> None:
+    labeller = finding.record.study.labeller
+    series = finding.recovered.series
+
+    def label_of(x: Any) -> Floats:
+        return labels_at(labeller, series, x)[component]
+
+    draw_map(axes, labeller.space, label_of)
+
+
+def _panels(finding: Finding, wide: float, high: float) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel per component, three in a row."""
+    shown = min(len(finding.distances), MOST_COMPONENTS)
+    columns = max(1, min(3, shown))
+    rows = max(1, -(-shown // columns))
+    figure = Figure(
+        figsize=(max(wide * columns + 0.4, 3.8), high * rows + 0.5),
+        layout="constrained",
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in panels[shown:]:
+        unused.remove()
+    return figure, panels[:shown]
+
+
+def _component_title(finding: Finding, component: int) -> str:
+    last = component == len(finding.distances) - 1
+    state = " (provisional)" if last and finding.recovered.provisional else ""
+    return f"component {component + 1}{state}"
+
+
+def _result(finding: Finding, component: int) -> str:
+    found = finding.distances[component]
+    return (
+        f"order {found.order}: {found.power:.2f} (null {found.null_median:.2f}), "
+        f"p = {found.p_value:.2g}"
+    )
+
+
+def _colour(finding: Finding) -> str:
+    return _BLIND if finding.record.study.null else _STUDY
+
+
+def _null_legend(figure: Figure, findings: Sequence[Finding]) -> None:
+    handles = [Patch(color=_STUDY, label="study")]
+    if any(f.record.study.null for f in findings):
+        handles.append(Patch(color=_BLIND, label="no-learner run"))
+    if all(f.record.study.null for f in findings):
+        del handles[0]
+    handles.append(Patch(color=_NULL_RANGE, label="null, 5-95 % and median"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
+    """One colour bar for all panels, as high as in a figure of one row."""
+    if not panels:
+        return
+    bar = figure.colorbar(
+        ScalarMappable(LABEL_SCALE, LABEL_COLOURS),
+        ax=list(panels),
+        label="label",
+        ticks=[-1, 0, 1],
+        shrink=0.6 / rows,
+        anchor=(0.0, 1 - 0.35 / rows),
+        aspect=16,
+        pad=0.03,
+    )
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _scale_errors(axes: Axes, low: Any, high: Any) -> None:
+    """Logarithmic where errors fall by more than a factor of ten."""
+    positive = low[low > 0]
+    if len(positive) and high.max() / positive.min() > 10:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _name_stretch(axes: Axes, sessions: Any, name: str, colour: str) -> None:
+    """Name a component above its stretch of sessions."""
+    axes.text(
+        (sessions[0] + sessions[-1]) / 2,
+        1.02,
+        name,
+        transform=axes.get_xaxis_transform(),
+        ha="center",
+        va="bottom",
+        color=colour,
+    )
+
+
+def _mark_ignorance(axes: Axes) -> None:
+    """Where a subject stands that always answers the mean label."""
+    axes.axhline(1, color="0.5", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axes.text(
+        1.01,
+        1,
+        "answering\nthe mean",
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        color="0.4",
+        fontsize="small",
+    )
