@@ -296,7 +296,8 @@ def analyse(journals: tuple[str, ...], out: Path) -> None:
         studies = [pair for where in journals for pair in _read_all(where)]
         out = out.absolute()
         # A stimulus table is named relative to its study file, beside the journal.
-        with contextlib.chdir(Path(journals[0]).parent if "://" not in journals[0] else "."):
+        first = journals[0]
+        with contextlib.chdir("." if "://" in first else Path(first).parent):
             report = write_report(studies, out)
     click.echo(f"report: {report}")
 

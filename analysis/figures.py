@@ -14,7 +14,7 @@ from analysis.finding import Finding
 from analysis.maps import LABEL_COLOURS, LABEL_SCALE, PALETTE, draw_map
 from analysis.recovery import Floats, labels_at
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.linewidth": 0.8,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -141,7 +141,8 @@ def _draw_component(axes: Axes, finding: Finding, component: int) -> None:
     series = finding.recovered.series
 
     def label_of(x: Any) -> Floats:
-        return labels_at(labeller, series, x)[component]
+        labels: Floats = labels_at(labeller, series, x)[component]
+        return labels
 
     draw_map(axes, labeller.space, label_of)
 
@@ -203,7 +204,7 @@ def _label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
         aspect=16,
         pad=0.03,
     )
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _scale_errors(axes: Axes, low: Any, high: Any) -> None:

@@ -1,4 +1,4 @@
-"""One study's result: its tables, its components, and how far they are from the null."""
+"""One study's result: tables, components, and how far they are from the null."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

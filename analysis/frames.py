@@ -43,8 +43,7 @@ _END = {
 }
 """What is said of how a session ended, and of one that has not."""
 
-_SETTLED = 0.1
-"""The last share of a component's generations, where its search has settled."""
+_TENTH = 0.1
 
 
 class Frames(NamedTuple):
@@ -173,22 +172,25 @@ def components_frame(
 ) -> pd.DataFrame:
     """One row per component: what it cost, and its power per order.
 
-    ``provisional`` says that it is not frozen yet. ``final_error`` is the
-    median relative error over the last tenth of its generations.
+    ``provisional`` says that it is not frozen yet. ``first_error`` and
+    ``final_error`` are the relative error in the first and in the last tenth of
+    its generations, medians of medians.
     """
     names = [f"power_{name}" for name in orders_of(record.study.labeller.space).names]
-    columns = ["component", "provisional", "generations", "sessions", "final_error"]
+    columns = ["component", "provisional", "generations", "sessions"]
+    columns += ["first_error", "final_error"]
     rows = []
     for i, power in enumerate(recovered.power):
         errors = generations[generations["component"] == i]["median_error"].dropna()
-        settled = errors.tail(max(1, round(_SETTLED * len(errors))))
+        tenth = max(1, round(_TENTH * len(errors)))
         rows.append(
             (
                 i,
                 recovered.provisional and i == len(recovered.power) - 1,
                 recovered.generations[i],
                 int((sessions["component"] == i).sum()),
-                float(settled.median()),
+                float(errors.head(tenth).median()),
+                float(errors.tail(tenth).median()),
                 *power,
             )
         )

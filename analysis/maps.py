@@ -85,9 +85,10 @@ def _circle(axes: Axes, space: Circle, label_of: LabelOf) -> None:
     curve.set(xlim=(0, turn), ylim=(-1.08, 1.08), yticks=_LABEL_TICKS)
     curve.set_xticks(np.linspace(0, turn, 5)[::2])
     curve.set_xlabel(f"{space.shown_as} (deg)")
+    east, north = np.asarray(x).T
     ring = axes.inset_axes((0.0, 0.08, 0.36, 0.84))
-    ring.plot(*np.asarray(x).T, color=_LINE, linewidth=7.5)
-    ring.scatter(*np.asarray(x).T, c=label, s=34, linewidths=0, zorder=3, **_COLOURS)
+    ring.plot(east, north, color=_LINE, linewidth=7.5)
+    ring.scatter(east, north, c=label, s=34, linewidths=0, zorder=3, **_COLOURS)
     ring.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     for hidden in (ring, axes):
         hidden.axis("off")
@@ -115,10 +116,11 @@ def _hypercube(axes: Axes, space: Hypercube, label_of: LabelOf) -> None:
     effects.set_title("mean label", loc="left", fontsize="small")
     effects.legend(fontsize="x-small", handlelength=1, borderpad=0)
     cloud = axes.inset_axes((0.1, 0.18, 0.33, 0.7))
-    pair = by_spread[:2]
+    first, second = by_spread[:2]
     few = slice(0, 2000)
-    cloud.scatter(*points[few, pair].T, c=label[few], s=3, linewidths=0, **_COLOURS)
-    cloud.set(xlabel=names[pair[0]], ylabel=names[pair[1]])
+    across, up = points[few, first], points[few, second]
+    cloud.scatter(across, up, c=label[few], s=3, linewidths=0, **_COLOURS)
+    cloud.set(xlabel=names[first], ylabel=names[second])
     if space.distribution == "uniform":
         effects.set(xticks=(0, 1))
         cloud.set(xticks=(0, 1), yticks=(0, 1))
@@ -128,7 +130,8 @@ def _hypercube(axes: Axes, space: Hypercube, label_of: LabelOf) -> None:
 def _means_along(points: Floats, label: Floats) -> tuple[Floats, Floats]:
     """Mean place and label in twenty equally filled bins of each feature."""
     bins = [np.array_split(np.argsort(column), 20) for column in points.T]
-    places = [[column[b].mean() for b in own] for column, own in zip(points.T, bins)]
+    both = zip(points.T, bins, strict=True)
+    places = [[column[b].mean() for b in own] for column, own in both]
     means = [[label[b].mean() for b in own] for own in bins]
     return np.transpose(places), np.transpose(means)
 
@@ -136,11 +139,10 @@ def _means_along(points: Floats, label: Floats) -> tuple[Floats, Floats]:
 def _scatter(axes: Axes, space: StimulusSpace, label_of: LabelOf) -> None:
     """Every stimulus at its place in the space's own view."""
     x = space.grid(2048)
-    view = np.asarray(space.view(x))
-    size = float(np.clip(6000 / len(view), 4, 60))
-    axes.scatter(
-        *view.T, c=label_of(x), s=size, linewidths=0.3, edgecolors=_LINE, **_COLOURS
-    )
+    across, up = np.asarray(space.view(x)).T
+    size = float(np.clip(6000 / len(across), 4, 60))
+    dots = axes.scatter(across, up, c=label_of(x), s=size, **_COLOURS)
+    dots.set(linewidth=0.3, edgecolor=_LINE)
     axes.set(xlabel="view, axis 1", ylabel="view, axis 2", xticks=[], yticks=[])
 
 

@@ -207,6 +207,35 @@ def test_labels_are_always_within_their_range(
     assert abs(y).max() <= 1
 
 
+@pytest.mark.xfail(reason="stimuli that tie get the highest of their ranks")
+def test_stimuli_that_tie_get_their_middle_rank() -> None:
+    """As where a ReLU network is flat; a constant labelling is zero."""
+    reference = jnp.array([-2.0, 0.0, 0.0, 0.0, 3.0])
+    y = to_uniform(jnp.array([0.0, 3.0]), reference)
+    np.testing.assert_allclose(y, [0, 0.8], atol=1e-6)
+    nothing = jnp.zeros(MLP().genes(Sphere()))
+    y = labels(Labeller(Sphere(), MLP()), (), nothing, Sphere().grid(100))
+    np.testing.assert_array_equal(y, 0)
+
+
+@pytest.mark.xfail(reason="the projection on a constant component is singular")
+def test_constant_component_does_not_spoil_those_after_it() -> None:
+    labeller = Labeller(Sphere(), MLP())
+    series = (freeze(labeller, (), jnp.zeros(MLP().genes(Sphere()))),)
+    theta = random_theta(Sphere(), MLP(), 1)
+    y = np.asarray(labels(labeller, series, theta, Sphere().grid(100)))
+    assert np.isfinite(y).all()
+    assert y.std() == pytest.approx(3**-0.5, abs=0.05)
+
+
+@pytest.mark.xfail(reason="the network overflows")
+def test_search_that_diverges_gets_labels_all_the_same() -> None:
+    labeller = Labeller(Sphere(), MLP())
+    theta = 1e20 * random_theta(Sphere(), MLP(), 1)
+    y = np.asarray(labels(labeller, (), theta, Sphere().grid(100)))
+    assert abs(y).max() <= 1
+
+
 @partial(jax.jit, static_argnums=0)
 def penalties(labeller: Labeller, series: Series, theta: Any) -> jax.Array:
     return labeller.penalties(series, theta)
@@ -221,14 +250,15 @@ def test_exact_labels_pay_no_penalty() -> None:
 
 def test_orthogonality_penalty_is_equation_2_in_other_units() -> None:
     """Sum of squared dot products, by (stimuli times variance of uniform) squared."""
-    labeller = Labeller(Sphere(), Basis(2), "exact", "penalty")
+    labeller = Labeller(Sphere(), Linear(), "exact", "penalty")
     series = series_of(labeller, 2)
     n = labelling.REFERENCE_STIMULI
     x = Sphere().grid(n)
     found = np.asarray(jax.jit(labeller.component_labels)(series, x), np.float64)
+    between = float(found[0] @ found[1]) / (n / 3)
     repeated = float(penalties(labeller, series, series[0].theta)[1])
-    assert repeated == pytest.approx(1 + np.corrcoef(found)[0, 1] ** 2, rel=1e-3)
-    theta = random_theta(Sphere(), Basis(2), 7)
+    assert repeated == pytest.approx(1 + between**2, rel=1e-3)
+    theta = random_theta(Sphere(), Linear(), 7)
     y = np.asarray(labels(labeller, series, theta, x), np.float64)
     equation_2 = sum((row @ y) ** 2 for row in found)
     distribution, orthogonality = penalties(labeller, series, theta)
@@ -273,14 +303,12 @@ def test_every_family_has_an_example() -> None:
     assert set(EXAMPLES) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("space", [Sphere(), Hypercube(2)], ids=repr)
 @pytest.mark.parametrize(
     ("name", "options"),
     [(name, options) for name, every in EXAMPLES.items() for options in every],
 )
-def test_family_uses_every_gene(
-    space: StimulusSpace, name: str, options: dict[str, Any]
-) -> None:
+def test_family_uses_every_gene(name: str, options: dict[str, Any]) -> None:
+    space = Hypercube(2)
     family: LabellingFamily = TypeAdapter(FAMILIES[name]).validate_python(options)
     x = space.sample(KEY, 30)
 

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from server.dry_run import dry_run
 from server.journal import Journal
+from server.study import replay
 from server.study_file import TEMPLATE, Study
 
 SEEDS = range(1, 6)
 
 
-def power_per_order(study: Study, folder: Path) -> np.ndarray:
+def power_per_order(study: Study, folder: Path) -> NDArray[np.float64]:
     """Share of energy per order (components, orders) of what a dry run finds."""
     journal = Journal(folder / "journal.db", study.name)
     dry_run(study, journal)
     # The frozen search vectors, labelled anew: what any reader of the journal does.
-    from server.study import replay
-
     state = replay(study, (event.fact for event in journal.read()))
     space = study.labeller.space
     grid = space.grid(4096)
@@ -26,7 +26,8 @@ def power_per_order(study: Study, folder: Path) -> np.ndarray:
     y = np.asarray(study.labeller.component_labels(state.series, grid))
     energy = (y @ np.asarray(basis) / len(grid)) ** 2
     by_order = np.asarray(orders)[:, None] == np.arange(7)
-    return energy @ by_order / (y**2).mean(1)[:, None]
+    power: NDArray[np.float64] = energy @ by_order / (y**2).mean(1)[:, None]
+    return power
 
 
 def template(seed: int, *changes: tuple[str, str]) -> str:
@@ -43,7 +44,9 @@ EVEN = ('"relu" ', '"absolute" ')
 
 @pytest.mark.slow
 def test_first_component_follows_the_subject_and_not_the_null(tmp_path: Path) -> None:
-    relu, even, null = [], [], []
+    relu: list[NDArray[np.float64]] = []
+    even: list[NDArray[np.float64]] = []
+    null: list[NDArray[np.float64]] = []
     for seed in SEEDS:
         folder = tmp_path / str(seed)
         for found, study in (

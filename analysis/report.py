@@ -1,0 +1,196 @@
+"""The report: one HTML file that shows and tells what was found, and its numbers."""
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.distance import REPLICATES
+from analysis.figures import comparison_figure, error_figure, map_figure, power_figure
+from analysis.finding import Finding, find
+from analysis.frames import OUTCOMES
+from analysis.recovery import Floats
+from analysis.wording import cautions, component_name, methods, summary, verdict
+from server.events import ClientSeen, Event, Quarantined, StudyFinished
+
+_DPI = 200
+_STATUSES = ("finished", "lost", "abandoned", "unusable", "open")
+
+
+def write_report(
+    studies: Sequence[tuple[str, Iterable[Event]]],
+    out: Path,
+    replicates: int = REPLICATES,
+) -> Path:
+    """Analyse journals, each with a title, and write the report into ``out``.
+
+    ``report.html`` needs no other file; ``report.json`` has every number, and
+    the figures lie beside as PNG. Studies may be unfinished, nulls, or of real
+    subjects. Returns the path of ``report.html``. Raises ``ValueError`` if
+    there is no study.
+    """
+    if not studies:
+        raise ValueError("expected one study or more, got none")
+    findings = [find(title, events, replicates) for title, events in studies]
+    numbers = [study_numbers(finding) for finding in findings]
+    out.mkdir(parents=True, exist_ok=True)
+    shown = [finding for finding in findings if finding.distances]
+    comparison = None
+    if len(shown) > 1:
+        comparison = _save(comparison_figure(shown), out / "comparison.png")
+    sections = [
+        _section(finding, number, out, prefix)
+        for finding, number, prefix in zip(
+            findings, numbers, _prefixes(findings), strict=True
+        )
+    ]
+    page = out / "report.html"
+    page.write_text(
+        _template().render(
+            sections=sections, comparison=comparison, cautions=cautions(findings)
+        ),
+        encoding="utf-8",
+    )
+    text = json.dumps({"studies": numbers}, indent=2, allow_nan=False)
+    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    return page
+
+
+def study_numbers(finding: Finding) -> dict[str, Any]:
+    """Every number of a study's result, as JSON."""
+    record, sessions = finding.record, finding.frames.sessions
+    seen = [fact.what for fact in record.facts(ClientSeen)]
+    return {
+        "title": finding.title,
+        "study": record.study.name,
+        "seed": record.study.seed,
+        "sha256": record.study.sha256,
+        "mode": record.opened.mode,
+        "null": record.study.null,
+        "finished": bool(record.facts(StudyFinished)),
+        "first_event": _iso(record.events[0].at),
+        "last_event": _iso(record.events[-1].at),
+        "versions": record.opened.versions,
+        "summary": summary(finding),
+        "components": [
+            _component_numbers(finding, i) for i in range(len(finding.distances))
+        ],
+        "overlap": _rounded(finding.recovered.overlap),
+        "null_replicates": len(finding.null),
+        "sessions": {
+            "begun": len(sessions),
+            **{name: int((sessions["status"] == name).sum()) for name in _STATUSES},
+            "late": int(sessions["late"].sum()),
+            "used": int((sessions["used"] & sessions["error"].notna()).sum()),
+        },
+        "subjects": int(sessions["subject"].nunique()),
+        "recorded_trials": {name: int(sessions[name].sum()) for name in OUTCOMES},
+        "test_trials_used": int(sessions["test_trials"].sum()),
+        "clients": {what: seen.count(what) for what in sorted(set(seen))},
+        "quarantined_responses": len(record.facts(Quarantined)),
+        "study_file": record.study.text,
+    }
+
+
+def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
+    found = finding.distances[component]
+    row = finding.frames.components.iloc[component]
+    quantiles = np.quantile(finding.null[:, component], (0.05, 0.5, 0.95), axis=0)
+    names = finding.orders.names
+    return {
+        "component": component + 1,
+        "provisional": bool(row["provisional"]),
+        "generations": int(row["generations"]),
+        "sessions": int(row["sessions"]),
+        "first_relative_error": _number(row["first_error"]),
+        "final_relative_error": _number(row["final_error"]),
+        "leading_order": found.order,
+        "power": _number(found.power),
+        "null_median": _number(found.null_median),
+        "null_5_percent": _number(found.null_low),
+        "null_95_percent": _number(found.null_high),
+        "odds_ratio": _number(found.odds_ratio),
+        "p_value": _number(found.p_value),
+        "beyond_null": found.beyond,
+        "verdict": verdict(finding, component),
+        "power_per_order": {
+            name: {
+                "power": p,
+                "null_5_percent": low,
+                "null_median": mid,
+                "null_95_percent": high,
+            }
+            for name, p, low, mid, high in zip(
+                names,
+                _rounded(finding.recovered.power[component]),
+                *_rounded(quantiles),
+                strict=True,
+            )
+        },
+    }
+
+
+def _section(
+    finding: Finding, numbers: dict[str, Any], out: Path, prefix: str
+) -> dict[str, Any]:
+    """What the template needs to show one study."""
+    figures: dict[str, str] = {}
+    if finding.distances:
+        figures["map"] = _save(map_figure(finding), out / f"{prefix}-map.png")
+        figures["power"] = _save(power_figure(finding), out / f"{prefix}-power.png")
+    if finding.frames.generations["scored"].sum():
+        figures["error"] = _save(error_figure(finding), out / f"{prefix}-error.png")
+    return {
+        "numbers": numbers,
+        "figures": figures,
+        "verdicts": [verdict(finding, i) for i in range(len(finding.distances))],
+        "names": [component_name(finding, i) for i in range(len(finding.distances))],
+        "methods": methods(finding),
+    }
+
+
+def _save(figure: Figure, path: Path) -> str:
+    """Write a PNG and give it back as a data URL."""
+    memory = io.BytesIO()
+    figure.savefig(memory, format="png", dpi=_DPI)
+    path.write_bytes(memory.getvalue())
+    return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+
+
+def _prefixes(findings: Sequence[Finding]) -> list[str]:
+    """A file name for each study; numbered where names repeat."""
+    names = [finding.record.study.name for finding in findings]
+    return [
+        name if names.count(name) == 1 else f"{i + 1}-{name}"
+        for i, name in enumerate(names)
+    ]
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def _rounded(values: Floats) -> Any:
+    return np.round(values, 6).tolist()

@@ -1,0 +1,160 @@
+"""A real server killed at random moments: the study is the one that would have been."""
+
+import contextlib
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from small_study import run_all
+
+from server.desk import Desk
+from server.events import (
+    ComponentFrozen,
+    GenerationAsked,
+    GenerationTold,
+    Responded,
+    SessionEnded,
+    SessionOpened,
+    StudyFinished,
+)
+from server.journal import Journal
+from server.study_file import Study
+
+STUDY = """
+[study]
+name = "resume"
+seed = 5
+[stimuli]
+space = "sphere"
+[session]
+training_stimuli = 8
+test_stimuli = 8
+[search]
+population = 8
+generations = 4
+[labelling]
+family = "linear"
+[simulated_subject]
+learner = "kernel_ridge"
+features = 20
+"""
+
+KILLS = 3
+
+
+@contextlib.contextmanager
+def penchant(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A `penchant` process, killed in the end at the latest."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penchant", *arguments],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(url: str) -> dict[str, Any]:
+    """The status of a server, once it answers."""
+    for _ in range(600):
+        with contextlib.suppress(requests.RequestException):
+            status: dict[str, Any] = requests.get(
+                f"{url}/api/v1/status", timeout=5
+            ).json()
+            return status
+        time.sleep(0.1)
+    raise TimeoutError(f"no server at {url}")
+
+
+def storm(folder: Path, moments: list[int]) -> list[Any]:
+    """Run the study over sockets, killing the server as its journal passes moments."""
+    study, journal = folder / "study.toml", folder / "journal.db"
+    study.write_text(STUDY)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    serve = ("serve", str(study), "--journal", str(journal), "--port", port)
+    join = ("subject", "simulated", "--url", url, "--study", str(study), "--count", "2")
+    with (
+        penchant(*join, "--transport", "socket") as over_sockets,
+        penchant(*join, "--transport", "http") as over_http,
+    ):
+        for moment in moments:
+            with penchant(*serve, "--simulated"):
+                wait_for(url)
+                while length(journal) < moment:
+                    time.sleep(0.01)
+                # leaving the block sends SIGKILL
+        with penchant(*serve, "--simulated"):
+            assert over_sockets.wait(timeout=240) == 0
+            assert over_http.wait(timeout=240) == 0
+    return read(journal)
+
+
+def calm(folder: Path) -> list[Any]:
+    """The same study undisturbed, without any wire."""
+    study, journal = Study(STUDY), Journal(folder / "calm.db", "resume")
+    desk = Desk(study, journal, "dry-run")
+    run_all(desk)
+    journal.close()
+    return read(folder / "calm.db")
+
+
+def read(journal: Path) -> list[Any]:
+    """The facts on disk."""
+    with contextlib.closing(Journal(journal, "resume")) as opened:
+        return [event.fact for event in opened.read()]
+
+
+def length(journal: Path) -> int:
+    """Events on disk, seen from another process."""
+    return len(read(journal))
+
+
+def only(facts: list[Any], kind: type[Any]) -> list[Any]:
+    """The facts of one kind."""
+    return [fact for fact in facts if isinstance(fact, kind)]
+
+
+def content(facts: list[Any]) -> dict[str, Any]:
+    """What must be equal, whatever order sessions came in and whoever sat them."""
+    place = ("x", "y", "trials", "right_rewarded", "attempt")
+    return {
+        "candidates": only(facts, GenerationAsked),
+        "losses": only(facts, GenerationTold),
+        "component": only(facts, ComponentFrozen),
+        "sessions": {
+            s.session: [getattr(s, name) for name in place]
+            for s in only(facts, SessionOpened)
+        },
+        "ends": {
+            e.session: (e.status, e.error, e.test_trials, e.used)
+            for e in only(facts, SessionEnded)
+        },
+        "responses": {
+            (r.session, trial): value
+            for r in only(facts, Responded)
+            for trial, value in zip(r.trials, r.values, strict=True)
+        },
+        "finished": len(only(facts, StudyFinished)),
+    }
+
+
+def test_killed_at_random_moments_the_study_is_the_same(tmp_path: Path) -> None:
+    seed = random.randrange(10_000)
+    print(f"moments drawn with seed {seed}")
+    moments = sorted(random.Random(seed).sample(range(5, 600), KILLS))
+    killed, undisturbed = storm(tmp_path, moments), calm(tmp_path)
+    assert content(killed) == content(undisturbed)
+    answered = [(r.session, t) for r in only(killed, Responded) for t in r.trials]
+    assert len(answered) == len(set(answered)) == 8 * 4 * 16  # none twice, none lost
