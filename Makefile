@@ -16,7 +16,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
-	$(BIN)/penchant demo
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 test: lint ## lint, then all tests but the slow ones
 	$(BIN)/pytest
@@ -35,7 +35,7 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 clean: ## remove all that make made
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .import_linter_cache \
+	rm -rf $(VENV) demo build dist *.egg-info .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

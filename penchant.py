@@ -232,51 +232,6 @@ def dry_run(
 
 
 @main.command()
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("demo"),
-    show_default=True,
-)
-@click.pass_context
-def demo(context: click.Context, out: Path) -> None:
-    """Recover a known bias, beside the two controls that make it believable.
-
-    A subject whose easiest labelling is of order 1, first over sockets, then in
-    process; the no-learner null, which must not be taken for a result; and a
-    diagnostic subject whose easiest labelling is of order 2.
-    """
-    from server.study_file import TEMPLATE
-
-    out.mkdir(parents=True, exist_ok=True)
-    kernel, diagnostic = out / "kernel.toml", out / "diagnostic.toml"
-    kernel.write_text(TEMPLATE.replace("my-study", "kernel"))
-    diagnostic.write_text(
-        TEMPLATE.replace("my-study", "diagnostic").replace('"relu" ', '"absolute" ')
-    )
-    journal = str(out / "demo.db")
-    for stale in out.glob("demo.db*"):
-        stale.unlink()
-
-    def play(why: str, study: Path, **options: Any) -> None:
-        flags = " ".join(
-            f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-            for name, value in options.items()
-        )
-        click.secho(f"\n{why}", bold=True)
-        click.echo(f"$ penchant dry-run {study} --journal {journal} {flags}")
-        context.invoke(dry_run, study=study, journal=journal, **options)
-
-    play("Over real sockets", kernel, over_sockets=True, sessions=64)
-    play("The same study in process, to its full budget", kernel)
-    play("Control 1: the same search without any learner", kernel, null=True)
-    play("Control 2: a subject whose answer must differ", diagnostic)
-    click.secho("\nReport", bold=True)
-    click.echo(f"$ penchant analyse {journal} --out {out / 'report'}")
-    context.invoke(analyse, journals=(journal,), out=out / "report")
-
-
-@main.command()
 @click.argument("journals", nargs=-1, required=True)
 @click.option(
     "--out",
@@ -350,13 +305,9 @@ def _journal(study: Path, journal: str | None, loaded: "Study") -> Iterator["Jou
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
     """Faults that a user can mend become one line instead of a traceback."""
-    from server.journal import JournalError
-    from server.study import ResumeError
-    from subject_clients.loop import Refused
-
     try:
         yield
-    except (JournalError, ResumeError, Refused, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 

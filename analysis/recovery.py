@@ -88,7 +88,7 @@ def orders_of(space: StimulusSpace) -> Orders:
 def _orders(space: Any) -> Orders:
     x = space.grid(GRID)
     degree = _degree(space, x)
-    values, order = (np.asarray(a) for a in space.basis(x, degree))
+    values, order = map(np.asarray, jax.jit(space.basis, static_argnums=1)(x, degree))
     # Orthonormal under p(x), and so on the grid, save for what the grid is coarse:
     # Gram-Schmidt, low orders first, makes powers add up to 1.
     functions = np.linalg.qr(values.astype(np.float64))[0] * np.sqrt(len(values))
@@ -130,13 +130,19 @@ def _degree(space: StimulusSpace, x: jax.Array) -> int:
     degree = 1
     while degree < DEGREE:
         try:
-            functions = space.basis(x[:2], degree + 1)[0].shape[1]
+            functions = _functions(space, x, degree + 1)
         except ValueError:  # a table with few stimuli
             break
         if functions > most:
             break
         degree += 1
     return degree
+
+
+def _functions(space: StimulusSpace, x: jax.Array, degree: int) -> int:
+    """Number of basis functions up to a degree, without computing any."""
+    values = jax.eval_shape(lambda x: space.basis(x, degree)[0], x)
+    return int(values.shape[1])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -21,7 +21,15 @@ from analysis.wording import cautions, component_name, methods, summary, verdict
 from server.events import ClientSeen, Event, Quarantined, StudyFinished
 
 _DPI = 200
+_CSS_PIXELS_PER_INCH = 96
 _STATUSES = ("finished", "lost", "abandoned", "unusable", "open")
+
+
+class Picture(NamedTuple):
+    """A figure in the page: its data URL, and its width in CSS pixels."""
+
+    url: str
+    width: int
 
 
 def write_report(
@@ -141,7 +149,7 @@ def _section(
     finding: Finding, numbers: dict[str, Any], out: Path, prefix: str
 ) -> dict[str, Any]:
     """What the template needs to show one study."""
-    figures: dict[str, str] = {}
+    figures: dict[str, Picture] = {}
     if finding.distances:
         figures["map"] = _save(map_figure(finding), out / f"{prefix}-map.png")
         figures["power"] = _save(power_figure(finding), out / f"{prefix}-power.png")
@@ -156,12 +164,13 @@ def _section(
     }
 
 
-def _save(figure: Figure, path: Path) -> str:
-    """Write a PNG and give it back as a data URL."""
+def _save(figure: Figure, path: Path) -> Picture:
+    """Write a PNG and give it back for the page."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=_DPI)
     path.write_bytes(memory.getvalue())
-    return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+    url = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+    return Picture(url, round(figure.get_figwidth() * _CSS_PIXELS_PER_INCH))
 
 
 def _prefixes(findings: Sequence[Finding]) -> list[str]:

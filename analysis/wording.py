@@ -52,7 +52,7 @@ def summary(finding: Finding) -> str:
     if study.null:
         return f"The same search without a learner: no session was needed. {state}"
     simulated = finding.record.opened.mode != "live"
-    subjects = "simulated subjects" if simulated else "subjects"
+    subjects = _simulated_subjects(finding) if simulated else "subjects"
     trials = int(sessions["test_trials"].sum())
     return (
         f"{len(sessions):,} sessions of {sessions['subject'].nunique():,} {subjects}, "
@@ -136,6 +136,12 @@ def _cautions_of(finding: Finding) -> list[str]:
             "for what they carried over; the sessions table has the exposure of each."
         )
     return notes
+
+
+def _simulated_subjects(finding: Finding) -> str:
+    options = finding.record.study.file.simulated_subject or {}
+    described = ", ".join(f"{name} {value}" for name, value in options.items())
+    return f"simulated subjects ({described})" if described else "simulated subjects"
 
 
 def _is_diagnostic(finding: Finding) -> bool:

@@ -1,6 +1,6 @@
 """Draw what ``six_components.py`` measured; writes a PNG and prints the table.
 
-python benchmarks/plot_six_components.py RESULTS.jsonl PICTURE.png
+    python benchmarks/plot_six_components.py [RESULTS.jsonl [PICTURE.png]]
 """
 
 import sys
@@ -17,6 +17,10 @@ WANTED = {
     | {"components 4-6 in order 2": (slice(3, 6), 2)},
     "absolute": {"components 1-5 in order 2": (slice(0, 5), 2)},
 }
+DEFAULTS = (
+    "benchmarks/results/six_components.jsonl",
+    "docs/images/six_components.png",
+)
 OBJECTIVES = ("exact", "penalties", "tuned penalties")
 TITLES = {"relu": "ReLU-kernel subject", "absolute": "absolute-value-kernel subject"}
 COLOURS = ("#0072b2", "#d55e00")
@@ -49,7 +53,8 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
 
 def main() -> None:
     """Read, print, draw."""
-    runs = pd.read_json(sys.argv[1], lines=True)
+    results, picture = [*sys.argv[1:], *DEFAULTS[len(sys.argv) - 1 :]]
+    runs = pd.read_json(results, lines=True)
     for objective, subject in [(o, s) for o in OBJECTIVES for s in WANTED]:
         part = runs[runs["objective"] == objective]
         for name, (members, order) in WANTED[subject].items():
@@ -66,7 +71,7 @@ def main() -> None:
         row[-1].legend(frameon=False, fontsize=8, loc="upper left")
     for axes in grid[-1]:
         axes.set_xlabel("sessions, six components together")
-    figure.savefig(Path(sys.argv[2]), dpi=150)
+    figure.savefig(Path(picture), dpi=150)
 
 
 if __name__ == "__main__":

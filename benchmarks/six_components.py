@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "six_components.jsonl").open("a") as file:
+    with (options.out / "six_components.jsonl").open("w") as file:
         for budget in (b for b in BUDGETS if b <= options.most):
             for objective in options.objectives:
                 if budget < OBJECTIVES[objective].population * COMPONENTS:

@@ -97,8 +97,8 @@ def draw_assignments(
         stimulus_key, order_key, feedback_key = jax.random.split(key, 3)
         feedback_key = jax.random.fold_in(feedback_key, candidate)
         n = design.training_stimuli + design.test_stimuli
-        x = _on_grid(labeller.space.sample(stimulus_key, n))
-        y = _on_grid(labeller.labels(series, theta, x))
+        x = labeller.space.sample(stimulus_key, n)
+        y = labeller.labels(series, theta, x)
         order = _order(design, order_key)
         taught = y[order[: design.training_trials]]
         draw = jax.random.uniform(feedback_key, taught.shape)
@@ -130,13 +130,8 @@ def _order(design: Design, key: jax.Array) -> jax.Array:
     return jnp.concatenate([training, design.training_stimuli + test])
 
 
-def _on_grid(values: jax.Array) -> jax.Array:
-    """Nearest multiples of 1e-6: what is stored in decimals is what was shown."""
-    return jnp.round(values * 1e6) / 1e6
-
-
 def decimals(values: jax.Array) -> list:  # type: ignore[type-arg]
-    """Nested lists of stimuli or labels, in the decimals that ``_on_grid`` left."""
+    """Nested lists of stimuli or labels in six decimals: these are what is shown."""
     return np.round(np.asarray(values, np.float64), 6).tolist()  # type: ignore[no-any-return]
 
 

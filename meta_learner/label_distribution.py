@@ -90,7 +90,10 @@ def to_uniform(raw: jax.Array, reference: jax.Array) -> jax.Array:
     ``reference`` holds the same function on stimuli from p(x), sorted: labels
     of stimuli from p(x) are then uniform on [-1, 1] by construction.
     """
-    return jnp.interp(raw, reference, _quantiles(reference.shape[0]))
+    target = _quantiles(reference.shape[0])
+    # From above and from below: tied stimuli share the middle of their ranks.
+    from_below = jnp.interp(-raw, -reference[::-1], target)
+    return (jnp.interp(raw, reference, target) - from_below) / 2
 
 
 PENALTIES: dict[str, Callable[[jax.Array], jax.Array]] = {

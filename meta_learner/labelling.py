@@ -77,7 +77,7 @@ class Labeller:
             ranks = ascending(value)
             return self._bound(value, ranks), (offset, ranks)
 
-        raw = self.family.raw(self.space, theta, reference)
+        raw = self._raw(theta, reference)
         _, rounds = jax.lax.scan(settle, raw, length=self._rounds(series))
         return Component(theta, *rounds)
 
@@ -99,6 +99,11 @@ class Labeller:
             ]
         )
 
+    def _raw(self, theta: jax.Array, x: jax.Array) -> jax.Array:
+        """The family's function, kept finite should a search diverge."""
+        raw = self.family.raw(self.space, theta, x)
+        return jnp.clip(jnp.nan_to_num(raw), -1e15, 1e15)
+
     def _rounds(self, series: Series) -> int:
         both = self.label_distribution == "exact" and self.orthogonality == "exact"
         return ALTERNATIONS if both and series else 1
@@ -114,7 +119,9 @@ class Labeller:
         """Coefficients of ``before`` in ``value``, by least squares."""
         if self.orthogonality != "exact":
             return jnp.zeros(1)  # the penalty deals with it
-        gram = before @ before.T
+        # The small ridge is for components that are nearly alike or constant.
+        ridge = 1e-5 * before.shape[1] * jnp.eye(before.shape[0])
+        gram = before @ before.T + ridge
         return jax.scipy.linalg.solve(gram, before @ value, assume_a="pos")
 
     def _bound(self, value: jax.Array, ranks: jax.Array) -> jax.Array:
@@ -129,7 +136,7 @@ class Labeller:
             offset, ranks = settled
             return self._bound(value - offset @ before, ranks), None
 
-        raw = self.family.raw(self.space, component.theta, x)
+        raw = self._raw(component.theta, x)
         rounds = (component.offsets, component.ranks)
         return jax.lax.scan(again, raw, rounds)[0]
 

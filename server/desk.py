@@ -99,8 +99,8 @@ class Desk:
             return Refusal(
                 status=503,
                 error="not_stored",
-                detail=f"the journal could not be written ({type(error).__name__}); "
-                "nothing was accepted, send it again",
+                detail=f"the journal could not be written ({type(error).__name__}): "
+                "send the message again",
             )
 
     def disconnected(self, session_name: str) -> None:

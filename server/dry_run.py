@@ -50,9 +50,10 @@ def dry_run(
 
 
 def _run_generation(desk: Desk) -> float:
-    """One session on every free candidate, each half stored in one transaction.
+    """One session on every free candidate, all stored in one transaction.
 
-    Returns the sessions drawn, trained and tested per second.
+    So a run that is killed is never within a generation. Returns the sessions
+    drawn, trained and tested per second.
     """
     state = desk.state
     free = state.free()
@@ -62,14 +63,14 @@ def _run_generation(desk: Desk) -> float:
     state.drawn(0)
     drawing = time.perf_counter() - start
     opened = [_assign(state, candidate) for candidate in free]
-    desk.commit(opened)
     start = time.perf_counter()
     values, responded = _simulate(state.study, opened, len(state.scored))
     seconds = drawing + time.perf_counter() - start
     facts: list[Fact] = []
     for session, row, answered in zip(opened, values, responded, strict=False):
         told = _responses(session, row, answered)
-        facts += [told, finish(apply_responded(Session(session), told), used=True)]
+        ended = finish(apply_responded(Session(session), told), used=True)
+        facts += [session, told, ended]
     desk.commit(facts)
     return len(opened) / seconds
 

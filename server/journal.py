@@ -35,7 +35,7 @@ _TABLE = Table(
 )
 
 
-class JournalError(RuntimeError):
+class JournalError(OSError):
     """The journal cannot be opened, read or written."""
 
 

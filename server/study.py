@@ -49,7 +49,7 @@ KEPT_SESSIONS = 1000
 """Sessions just over that are kept, so that a message sent again gets its reply."""
 
 
-class ResumeError(RuntimeError):
+class ResumeError(ValueError):
     """The journal belongs to another study file, mode or kind of run."""
 
 

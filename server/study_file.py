@@ -27,6 +27,7 @@ from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import StimulusSpace
+from stimuli.table import Table
 
 TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
 """A commented study file to start from."""
@@ -115,13 +116,14 @@ class StudyFile(_Section):
 class Study:
     """A study file with everything it names built: what the server works from.
 
-    Immutable; ``text`` is the file as written and ``sha256`` its hash.
+    Immutable; ``text`` is the file as written and ``sha256`` the hash of
+    it and of the stimulus table that it names.
     """
 
     def __init__(self, text: str, null: bool = False) -> None:
         """Check and build; raises :class:`StudyFileError` with every fault."""
         self.text = text
-        self.sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.sha256 = _hash(text.encode())
         self.null = null
         self.file = _parse(text)
         faults: list[str] = []
@@ -142,6 +144,8 @@ class Study:
             faults,
         )
         _refuse(faults)
+        if isinstance(space, Table):  # what it holds is part of the study
+            self.sha256 = _hash(text.encode() + Path(space.path).read_bytes())
         objective, search = self.file.objective, self.file.search
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
@@ -218,6 +222,10 @@ def _faults(error: ValidationError, *section: str) -> list[str]:
         f"{fault['msg']} (got {fault['input']!r})"
         for fault in error.errors()
     ]
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _refuse(faults: list[str]) -> None:

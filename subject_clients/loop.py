@@ -9,7 +9,7 @@ from subject_clients.adapter import Adapter, GiveUp
 from subject_clients.transport import Transport
 
 
-class Refused(RuntimeError):
+class Refused(ConnectionError):
     """The server refused a message; says why."""
 
 
@@ -108,5 +108,5 @@ class _Heartbeat:
         while not self._over.wait(self._assignment.heartbeat_s):
             try:
                 self._beat(self._assignment.session)
-            except (Refused, ConnectionError):
+            except ConnectionError:
                 return  # the session loop meets the same fault and reports it

@@ -62,7 +62,7 @@ class Subjects(RuleBasedStateMachine):
         self.journal = Journal(":memory:", "small")
         self.desk = open_desk(self.journal, self.clock)
         self.facts: list[Fact] = []
-        self.born = 0
+        self.born = self.waits = 0
         self.acknowledged: dict[str, dict[str, Any]] = {}
 
     def teardown(self) -> None:
@@ -202,6 +202,8 @@ class Subjects(RuleBasedStateMachine):
         assert self.desk.state.finished
 
     def _wait(self, _: float) -> None:
+        assert self.waits < 100, "no candidate ever comes free"
+        self.waits += 1
         self.clock.now += LEASE_S + 1
 
     # --- what always holds -----------------------------------------------------
