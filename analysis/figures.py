@@ -75,8 +75,8 @@ def error_figure(finding: Finding) -> Figure:
         _name_stretch(axes, sessions, name, colour)
     axes.set(xlabel="sessions", ylabel="error / label variance")
     axes.set_xlim(0, max(1, finding.frames.generations["sessions_so_far"].max()))
+    _mark_ignorance(axes)  # before the limits are set: its line belongs inside
     _scale_errors(axes, table["lower_quartile_error"], table["upper_quartile_error"])
-    _mark_ignorance(axes)
     return figure
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from analysis.finding import Finding
-from analysis.recovery import GRID
 from server.events import StudyFinished
 
 
@@ -39,7 +38,7 @@ def verdict(finding: Finding, component: int) -> str:
             f"beyond the null ({p})."
         )
     return (
-        f"{name} has {where}, and searches without a learner find the same: {null}, "
+        f"{name} has {where}, and searches without a learner find as much: {null}, "
         f"{p}. This says nothing about the subject."
     )
 
@@ -81,9 +80,12 @@ def cautions(findings: list[Finding]) -> list[str]:
 
 def methods(finding: Finding) -> str:
     """How the study was done and analysed, as a paper would say it."""
+    return f"{_what_was_done(finding)} {_how_it_was_analysed(finding)}"
+
+
+def _what_was_done(finding: Finding) -> str:
     study, file = finding.record.study, finding.record.study.file
     design, objective = study.design, file.objective
-    orders = finding.orders
     return (
         f"Stimuli came from the space {file.stimuli['space']} "
         f"({len(study.labeller.space.features)} features). Labellings were of the "
@@ -96,11 +98,20 @@ def methods(finding: Finding) -> str:
         "meta-loss was the mean squared error on test trials over the variance of the "
         f"labels, with weight {study.objective.generalisation_weight:g}. Label "
         f"distribution: {objective.label_distribution}; orthogonality of components: "
-        f"{objective.orthogonality}. Power is the share of the variance of labels "
-        f"(energy, not amplitude) in each of the first {orders.order.max()} orders of "
-        f"the space's basis, on {min(GRID, len(orders.x)):,} stimuli. The null repeats "
-        f"the search {len(finding.null):,} times without a learner, by neutral drift "
-        "under whatever penalties the study has. The statistic is the log-odds of a "
+        f"{objective.orthogonality}."
+    )
+
+
+def _how_it_was_analysed(finding: Finding) -> str:
+    orders = finding.orders
+    table = finding.record.study.file.stimuli["space"] == "table"
+    ranked = ", one function each, smoothest first" if table else ""
+    return (
+        "Power is the share of the variance of labels (energy, not amplitude) in each "
+        f"of the first {orders.order.max()} orders of the space's basis{ranked}, on "
+        f"{len(orders.x):,} stimuli. The null repeats the search "
+        f"{len(finding.null):,} times without a learner, by neutral drift under "
+        "whatever penalties the study has. The statistic is the log-odds of a "
         "component's power in its leading order less the null's median there; p is the "
         "share of components, the observed one included, with as large a value, each "
         "judged by its own leading order."
@@ -119,7 +130,7 @@ def _cautions_of(finding: Finding) -> list[str]:
         if not found.beyond:
             notes.append(f"{name}: no difference from the null. It proves no bias.")
         row = finding.frames.components.iloc[i]
-        if not row["final_error"] < 0.8 * row["first_error"]:
+        if row["final_error"] > 0.8 * row["first_error"]:
             notes.append(
                 f"{name}: the error hardly fell ({row['first_error']:.2g} to "
                 f"{row['final_error']:.2g}), so the search has not found what this "

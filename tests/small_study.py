@@ -137,10 +137,17 @@ def write_study(folder: Path, text: str = study_text()) -> Path:
 def snapshot(state: StudyState) -> dict[str, Any]:
     """All of a state that must come back by replay, in comparable values."""
     arrays = (state.search, state.series, state.theta)
-    plain = (
-        "component generation finished sessions_ended best_error "
-        "sessions exposures holding opened"
-    ).split()
+    plain = [
+        "component",
+        "generation",
+        "finished",
+        "sessions_ended",
+        "best_error",
+        "sessions",
+        "exposures",
+        "holding",
+        "opened",
+    ]
     return {
         "arrays": [_comparable(leaf) for leaf in jax.tree.leaves(arrays)],
         **{
@@ -152,7 +159,9 @@ def snapshot(state: StudyState) -> dict[str, Any]:
 
 
 def _comparable(array: Any) -> tuple[Any, bytes]:
-    if isinstance(array, jax.Array) and jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+    if isinstance(array, jax.Array) and jnp.issubdtype(
+        array.dtype, jax.dtypes.prng_key
+    ):
         array = jax.random.key_data(array)
     plain = np.asarray(array)
     return plain.shape, plain.tobytes()

@@ -24,8 +24,10 @@ json_values = st.recursive(
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
+    ),
     max_leaves=8,
 )
 any_fact = st.sampled_from([*KINDS.values()]).flatmap(
@@ -37,7 +39,9 @@ def seen(what: str) -> Fact:
     return ClientSeen("c0-g0-i0-a0", "mouse-1", what)
 
 
-@given(batches=st.lists(st.lists(any_fact, max_size=4), max_size=4), at=st.floats(0, 1e10))
+@given(
+    batches=st.lists(st.lists(any_fact, max_size=4), max_size=4), at=st.floats(0, 1e10)
+)
 def test_what_is_appended_is_read_again(batches: list[list[Fact]], at: float) -> None:
     journal = Journal(":memory:", "small")
     told = [event for batch in batches for event in journal.append(batch, at)]

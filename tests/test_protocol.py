@@ -31,7 +31,9 @@ DOCS = Path(__file__).parent.parent / "docs" / "protocol"
 README = (DOCS / "README.md").read_text(encoding="utf-8")
 EXAMPLES = [
     (kind, json.loads(text))
-    for kind, text in re.findall(r"^```json (\w+)\n(.*?)^```$", README, re.M | re.S)
+    for kind, text in re.findall(
+        r"^```json (\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL
+    )
 ]
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}", fullmatch=True)
@@ -57,9 +59,7 @@ REQUEST_STRATEGIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         },
     ),
     "heartbeat": st.fixed_dictionaries({"session": names}),
-    "abandon": st.fixed_dictionaries(
-        {"session": names, "reason": texts.filter(bool)}
-    ),
+    "abandon": st.fixed_dictionaries({"session": names, "reason": texts.filter(bool)}),
 }
 trials = st.builds(
     Trial,

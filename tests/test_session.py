@@ -7,7 +7,6 @@ would, keeps its own short account of what was promised to whom, and compares.
 from collections import Counter
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,22 +24,17 @@ from small_study import (
     open_desk,
     run_one,
     send,
-    small_study,
     snapshot,
-    study_text,
 )
 
-from server.desk import Desk
 from server.events import (
     Fact,
     Quarantined,
     Responded,
-    SessionEnded,
     SessionOpened,
 )
 from server.journal import Journal
 from server.protocol import Ack, Alive, Assignment, Done, Refusal, Reply, Trial, Wait
-from server.study import replay
 
 LEASE_S = 30.0
 answers = st.fixed_dictionaries(

@@ -1,0 +1,71 @@
+"""A real server on a free port, and a wire that remembers what it carried."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+from werkzeug.serving import make_server
+
+from server.app import create_app
+from server.desk import Desk
+
+
+@contextlib.contextmanager
+def serving(desk: Desk) -> Iterator[str]:
+    """Serve a desk over HTTP and Socket.IO; gives the URL."""
+    app, _ = create_app(desk)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Wire:
+    """A port in front of a server's that keeps all bytes sent to clients."""
+
+    def __init__(self, url: str) -> None:
+        """Forward to the server at ``url``, from :attr:`url`."""
+        self._target = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self._connections: list[bytearray] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def to_clients(self) -> list[str]:
+        """What each connection carried, a character per byte."""
+        return [bytes(heard).decode("latin-1") for heard in self._connections]
+
+    def close(self) -> None:
+        """Take no more connections."""
+        # On Linux a close alone would not wake a thread that waits in accept.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                heard = bytearray()
+                self._connections.append(heard)
+                for ends in ((client, server, None), (server, client, heard)):
+                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket, heard: bytearray | None) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            if heard is not None:
+                heard += chunk
+            sink.sendall(chunk)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
