@@ -1,6 +1,6 @@
 """Draw what ``six_components.py`` measured; writes a PNG and prints the table.
 
-    python benchmarks/plot_six_components.py [RESULTS.jsonl [PICTURE.png]]
+python benchmarks/plot_six_components.py [RESULTS.jsonl [PICTURE.png]]
 """
 
 import sys

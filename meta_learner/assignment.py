@@ -8,6 +8,7 @@ from zlib import crc32
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from meta_learner.labelling import Labeller, Series
 
@@ -130,11 +131,11 @@ def _order(design: Design, key: jax.Array) -> jax.Array:
     return jnp.concatenate([training, design.training_stimuli + test])
 
 
-def decimals(values: jax.Array) -> list:  # type: ignore[type-arg]
+def decimals(values: ArrayLike) -> list:  # type: ignore[type-arg]
     """Nested lists of stimuli or labels in six decimals: these are what is shown."""
     return np.round(np.asarray(values, np.float64), 6).tolist()  # type: ignore[no-any-return]
 
 
-def exact_decimals(values: jax.Array) -> list:  # type: ignore[type-arg]
+def exact_decimals(values: ArrayLike) -> list:  # type: ignore[type-arg]
     """Nested lists of float32 in the shortest decimals that give them back."""
     return np.asarray(values, np.float32).astype(str).astype(np.float64).tolist()  # type: ignore[no-any-return]

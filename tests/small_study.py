@@ -74,7 +74,7 @@ class Clock:
 
 def open_desk(journal: Journal, clock: Clock | None = None, **options: Any) -> Desk:
     """A desk for the small study, or for the one in ``options``."""
-    options = {"study": small_study(), "mode": "dry-run"} | options
+    options = dict[str, Any](study=small_study(), mode="dry-run") | options
     clock = clock or Clock()
     return Desk(journal=journal, wall=clock, monotonic=clock, **options)
 

@@ -45,7 +45,8 @@ def test_error_from_choices_is_unbiased(repeats: int) -> None:
     errors = []
     for _ in range(4000):
         right = rng.uniform(size=stimuli.size) < (1 + predicted[stimuli]) / 2
-        found = generalisation_error(labels.tolist(), stimuli.tolist(), right * 2.0 - 1)
+        choices = (right * 2.0 - 1).tolist()
+        found = generalisation_error(labels.tolist(), stimuli.tolist(), choices)
         assert found is not None
         errors.append(found.error)
     spread = np.std(errors) / np.sqrt(len(errors))

@@ -1,4 +1,4 @@
-"""A study as a fold of its journal: killed anywhere, it goes on as if it had not been."""
+"""A study as a fold of its journal: killed anywhere, it goes on unchanged."""
 
 import itertools
 from collections.abc import Callable
