@@ -250,9 +250,7 @@ def analyse(journals: tuple[str, ...], out: Path) -> None:
     with _faults():
         studies = [pair for where in journals for pair in _read_all(where)]
         out = out.absolute()
-        # A stimulus table is named relative to its study file, beside the journal.
-        first = journals[0]
-        with contextlib.chdir("." if "://" in first else Path(first).parent):
+        with _beside(journals[0]):
             report = write_report(studies, out)
     click.echo(f"report: {report}")
 
@@ -277,9 +275,11 @@ def export(journal: str, out: Path, form: str) -> None:
     from analysis.export import export as write
 
     with _faults():
-        for name, events in _read_all(journal):
-            for path in write(events, out / name, form):
-                click.echo(path)
+        studies, out = _read_all(journal), out.absolute()
+        with _beside(journal):
+            for name, events in studies:
+                for path in write(events, out / name, form):
+                    click.echo(path)
 
 
 def _load(study: Path, null: bool = False) -> "Study":
@@ -309,6 +309,11 @@ def _faults() -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _beside(journal: str) -> contextlib.AbstractContextManager[None]:
+    """In the journal's folder: study files name their stimulus tables from there."""
+    return contextlib.chdir("." if "://" in journal else Path(journal).parent)
 
 
 def _read_all(where: str) -> list[tuple[str, list[Any]]]:

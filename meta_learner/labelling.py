@@ -86,18 +86,17 @@ class Labeller:
 
         The second is the paper's equation 2 divided by the squared number of
         stimuli and by the power of a uniform labelling: a mean squared
-        correlation, which means the same at any number of stimuli.
+        correlation, which means the same at any number of stimuli. Zero where
+        labellings meet the demand by construction.
         """
         reference = self.space.grid(REFERENCE_STIMULI)
         y = self.labels(series, theta, reference)
         divergence = PENALTIES.get(self.label_distribution)
+        spread = divergence(y) if divergence else jnp.zeros(())
+        if self.orthogonality == "exact":
+            return jnp.stack([spread, jnp.zeros(())])
         overlap = self.component_labels(series, reference) @ y / y.shape[0]
-        return jnp.stack(
-            [
-                divergence(y) if divergence else jnp.zeros(()),
-                jnp.sum((3 * overlap) ** 2),
-            ]
-        )
+        return jnp.stack([spread, jnp.sum((3 * overlap) ** 2)])
 
     def _raw(self, theta: jax.Array, x: jax.Array) -> jax.Array:
         """The family's function, kept finite should a search diverge."""

@@ -39,6 +39,8 @@ def dry_run(
         )
     desk = Desk(study, journal, mode="dry-run")
     _give_up_open_sessions(desk)
+    if progress:
+        progress(desk.summary())  # a null, and what was done before, is done by now
     rates = []
     limit = np.inf if sessions is None else sessions
     while not desk.state.finished and desk.state.sessions_ended < limit:

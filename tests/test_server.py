@@ -75,7 +75,7 @@ def test_the_loop_runs_over_both_transports_at_once(
         ours, theirs = (
             sorted(
                 str([getattr(fact, name) for name in names.split()])
-                for fact in facts(stored, kind)  # type: ignore[arg-type]
+                for fact in facts(stored, kind)
             )
             for stored in (journal, alone)
         )
@@ -118,7 +118,7 @@ def test_the_wire_test_would_find_a_label(
 ) -> None:
     """It is as good as its eyes: a server that tells all must be caught."""
     monkeypatch.setattr(
-        "server.session._feedback", lambda opened, index: {"label": opened.y[-1]}
+        "server.session._feedback", lambda opened, _: {"label": opened.y[-1]}
     )
     desk = open_desk(journal)
     with serving(desk) as url, contextlib.closing(Wire(url)) as wire:
@@ -236,7 +236,10 @@ def test_bad_events_are_refused_over_socket_io(
     run_over_both_transports(desk, server)
 
 
-@pytest.mark.parametrize("packet", ["4", "42", "42[", "9", '42["hello"', "4" + "x" * 99])
+PACKETS = ["4", "42", "42[", "9", '42["hello"', "4" + "x" * 99]
+
+
+@pytest.mark.parametrize("packet", PACKETS)
 def test_a_client_that_speaks_no_socket_io_harms_nobody(
     server: str, desk: Desk, packet: str
 ) -> None:

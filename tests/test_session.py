@@ -261,7 +261,7 @@ class Subjects(RuleBasedStateMachine):
 
 
 def test_sessions_survive_any_sequence_of_messages() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Subjects,
         settings=settings(
             max_examples=60,
