@@ -25,8 +25,9 @@ validate: $(VENV)/.dev ## slow scientific checks
 	$(BIN)/pytest -m slow --timeout 7200
 
 bench: $(VENV)/.server ## run every benchmark
-	@set -e; for script in benchmarks/*.py; do \
-		echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/evaluations.py
+	$(BIN)/python benchmarks/six_components.py
+	$(BIN)/python benchmarks/plot_six_components.py
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

@@ -1,12 +1,16 @@
 """The command line: ``penchant``. Heavy imports wait inside the commands."""
 
 import contextlib
+import re
 import socket
 from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from subject_clients.catalogue import ADAPTERS, adapter_class
 
 if TYPE_CHECKING:
     from server.journal import Journal
@@ -45,7 +49,8 @@ def new(study: Path, force: bool) -> None:
         raise click.ClickException(f"{study} exists; --force overwrites it")
     from server.study_file import TEMPLATE
 
-    study.write_text(TEMPLATE.replace("my-study", _stream_name(study)))
+    with _faults():
+        study.write_text(TEMPLATE.replace("my-study", _stream_name(study)))
     click.echo(f"wrote {study}; next: penchant check {study}")
 
 
@@ -119,7 +124,7 @@ def serve(
 
 
 @main.command()
-@click.argument("adapter", type=click.Choice(["simulated", "terminal"]))
+@click.argument("adapter", type=click.Choice(sorted(ADAPTERS)))
 @click.option("--url", default="http://127.0.0.1:5000", show_default=True)
 @click.option("--name", help="Pseudonym of the subject; simulated ones are numbered.")
 @click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
@@ -158,13 +163,13 @@ def subject(
         return TRANSPORTS[transport](url, patience)
 
     with _faults():
-        if adapter == "terminal":
+        if adapter != "simulated":
             from subject_clients.loop import Subject
-            from subject_clients.terminal import Terminal
 
             if not name:
-                raise click.UsageError("a person needs a --name (a pseudonym)")
-            done = Subject(name, Terminal(), connect(), token).run_session()
+                raise click.UsageError("a real subject needs a --name (a pseudonym)")
+            presented = adapter_class(adapter)()
+            done = Subject(name, presented, connect(), token).run_session()
             click.echo(f"Thank you: {done.reason}.")
             return
         if study is None:
@@ -285,10 +290,22 @@ def export(journal: str, out: Path, form: str) -> None:
 def _load(study: Path, null: bool = False) -> "Study":
     from server.study_file import StudyFileError, load
 
+    _check_names()
     try:
         return load(study, null)
     except StudyFileError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check_names() -> None:
+    """Refuse to start where another distribution has a package of our name."""
+    owners = packages_distributions()
+    for name in ("stimuli", "simulated_subjects", "meta_learner", "server"):
+        if len(found := set(owners.get(name, ()))) > 1:
+            raise click.ClickException(
+                f"the package {name!r} is installed by {' and '.join(sorted(found))}: "
+                "give Penchant a virtual environment of its own"
+            )
 
 
 @contextlib.contextmanager
@@ -362,7 +379,8 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def _stream_name(study: Path) -> str:
-    return "".join(c if c.isalnum() or c in "_.-" else "-" for c in study.stem)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", study.stem).lstrip("_.-")
+    return name[:64] or "study"
 
 
 def _free_port() -> int:

@@ -39,4 +39,10 @@ def read(events: Iterable[Event]) -> Record:
             "expected a journal that begins with study_opened, "
             f"got {type(first).__name__ if read else 'an empty one'}"
         )
-    return Record(Study(first.text, first.null), first, read)
+    study = Study(first.text, first.null)
+    if study.sha256 != first.sha256:
+        raise ValueError(
+            "the stimulus table is not the one that the study was run with: "
+            "put the old one back"
+        )
+    return Record(study, first, read)

@@ -3,7 +3,7 @@
     python benchmarks/evaluations.py [--repeats 15]
 
 Both do the same work for a generation of 32 candidates: random MLP labelling
-made uniform over 1,024 reference stimuli, fresh stimuli, a fresh kernel-ridge
+made uniform over 512 reference stimuli, fresh stimuli, a fresh kernel-ridge
 subject (100 features, 30 training and 50 test stimuli), its relative error.
 They take turns in one process, so that whatever else the machine does falls on
 both; the ratio of each turn is reported as median and range.

@@ -90,6 +90,10 @@ class Evolution:
         finite = jnp.isfinite(results)
         if not bool(finite.any()):
             return state
+        # At the median and at the centre: ties among many unscored ones are ranked
+        # by index, and some would else weigh with their own place.
+        centre = self.best(state) if self._has_mean else theta[jnp.nanargmin(results)]
+        theta = jnp.where(finite[:, None], theta, centre)
         fair = jnp.nanmedian(jnp.where(finite, results, jnp.nan))
         return self.tell_all(state, theta, jnp.where(finite, results, fair))
 

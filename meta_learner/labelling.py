@@ -85,8 +85,8 @@ class Labeller:
         """Label-distribution and orthogonality penalty, shape ``(2,)``.
 
         The second is the paper's equation 2 divided by the squared number of
-        stimuli and by the power of a uniform labelling: a mean squared
-        correlation, which means the same at any number of stimuli. Zero where
+        stimuli and by the power of uniform labellings: for these, the sum of
+        squared correlations with the series, at any number of stimuli. Zero where
         labellings meet the demand by construction.
         """
         reference = self.space.grid(REFERENCE_STIMULI)

@@ -71,6 +71,7 @@ class Desk:
         self._wall, self._monotonic = wall, monotonic
         self._lock = threading.Lock()
         self._last_seen: dict[str, float] = {}
+        self._broken = False
         for event in journal.read():
             self.state.apply(event.fact)
         if self.state.opened is None:
@@ -89,7 +90,9 @@ class Desk:
         try:
             request = parse_request(kind, payload)
             self._authorise(request)
+            arrived = self._monotonic()
             with self._lock:
+                self._forgive(self._monotonic() - arrived)
                 self._expire_leases()
                 self.advance()  # a step may be left from when it could not be stored
                 return self._answer(request)
@@ -112,8 +115,13 @@ class Desk:
 
     def commit(self, facts: Sequence[Fact]) -> None:
         """Store facts durably, then apply them."""
-        for event in self._journal.append(facts, self._wall()):
+        if self._broken:
+            raise JournalError("memory is behind the journal: start the server again")
+        events = self._journal.append(facts, self._wall())
+        self._broken = True  # until what is on disk is in memory too
+        for event in events:
             self.state.apply(event.fact)
+        self._broken = False
 
     def advance(self) -> None:
         """Take every step of the search that needs no subject."""
@@ -260,6 +268,12 @@ class Desk:
     @property
     def _lease_s(self) -> float:
         return self.state.study.file.session.lease_s
+
+    def _forgive(self, waited_s: float) -> None:
+        """Clients are not silent while this server is too busy to hear them."""
+        if waited_s > self._lease_s / HEARTBEATS_PER_LEASE:
+            for session in self._last_seen:
+                self._last_seen[session] += waited_s
 
     def _expire_leases(self) -> None:
         now = self._monotonic()

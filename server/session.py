@@ -130,7 +130,7 @@ def finish(session: Session, used: bool) -> SessionEnded:
     stimuli = [stimulus - opened.training_stimuli for stimulus, _ in tested]
     measured = generalisation_error(labels, stimuli, [value for _, value in tested])
     if measured is None:
-        reason = f"only {len(tested)} test trials were answered"
+        reason = f"{len(tested)} answers to test trials do not make an error"
         return SessionEnded(opened.session, "unusable", reason, used=False)
     return SessionEnded(opened.session, "finished", **measured._asdict(), used=used)
 

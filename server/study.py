@@ -196,6 +196,12 @@ class StudyState:
         self.unusable = np.zeros(population, int)
         self.attempts = np.zeros(population, int)
         self._drawn = {}
+        if not self.study.null:
+            # Labels all the same: known before any subject sees them to be no
+            # better than answering the mean.
+            y = self.drawn(0).y[:, self.study.design.training_stimuli :]
+            constant = np.ptp(y, axis=1) == 0
+            self.errors[constant], self.scored[constant] = 1.0, True
 
     def _begin(self, fact: SessionOpened) -> None:
         self.sessions[fact.session] = Session(fact)

@@ -20,6 +20,7 @@ from pydantic import (
 from meta_learner.assignment import Design, named_key
 from meta_learner.evolution import Evolution, strategy_names
 from meta_learner.families import FAMILIES, LabellingFamily
+from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import Labeller
 from meta_learner.objective import Objective
 from simulated_subjects.catalogue import LEARNERS
@@ -91,13 +92,21 @@ class SearchSection(_Section):
 class ObjectiveSection(_Section):
     """The meta-loss: which terms, and the weight of each."""
 
-    generalisation_weight: Annotated[float, Field(ge=0)] = 1.0
-    label_distribution: Literal[
-        "exact", "sinkhorn", "energy", "mmd", "variance", "none"
-    ] = "exact"
+    generalisation_weight: Annotated[float, Field(gt=0)] = 1.0  # 0 is --null
+    label_distribution: str = "exact"
     label_distribution_weight: Annotated[float, Field(ge=0)] = 1.0
     orthogonality: Literal["exact", "penalty"] = "exact"
     orthogonality_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _known_distribution(self) -> "ObjectiveSection":
+        known = ["exact", "none", *PENALTIES]
+        if self.label_distribution not in known:
+            raise ValueError(
+                f"label_distribution is {self.label_distribution!r}, "
+                f"expected one of {', '.join(known)}"
+            )
+        return self
 
 
 class StudyFile(_Section):
@@ -111,6 +120,15 @@ class StudyFile(_Section):
     objective: ObjectiveSection = ObjectiveSection()
     simulated_subject: dict[str, Any] | None = None
     simulated_responses: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _carry_over_needs_fresh_stimuli(self) -> "StudyFile":
+        if self.study.exposure == "carry_over" and self.session.shared_stimuli:
+            raise ValueError(
+                "carry_over needs shared_stimuli = false: a subject of several "
+                "sessions must not meet a stimulus again under another label"
+            )
+        return self
 
 
 class Study:
@@ -217,11 +235,13 @@ def _parse(text: str) -> StudyFile:
 
 def _faults(error: ValidationError, *section: str) -> list[str]:
     """One line per fault: where, what was expected, what came."""
-    return [
-        f"{'.'.join(map(str, (*section, *fault['loc'])))}: "
-        f"{fault['msg']} (got {fault['input']!r})"
-        for fault in error.errors()
-    ]
+    lines = []
+    for fault in error.errors():
+        where = ".".join(map(str, (*section, *fault["loc"]))) or "study file"
+        came = fault["input"]
+        got = "" if isinstance(came, dict) else f" (got {came!r})"
+        lines.append(f"{where}: {fault['msg']}{got}")
+    return lines
 
 
 def _hash(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """The session loop: from hello to done, whatever the subject and the transport."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -82,6 +83,7 @@ class Subject:
     def _send(self, kind: str, **message: object) -> Reply:
         if self._token is not None:
             message["token"] = self._token
+        json.dumps(message, allow_nan=False)  # an adapter's fault is no outage
         with self._line:
             reply = self._transport.send(kind, message)
         if isinstance(reply, Refusal):
@@ -108,5 +110,7 @@ class _Heartbeat:
         while not self._over.wait(self._assignment.heartbeat_s):
             try:
                 self._beat(self._assignment.session)
-            except ConnectionError:
+            except Refused:
                 return  # the session loop meets the same fault and reports it
+            except ConnectionError:
+                continue

@@ -38,7 +38,7 @@ def rehearse(
                 progress(summary)
                 if summary["finished"] or summary["sessions_ended"] >= limit:
                     return
-                if server.poll() is not None or clients.poll() is not None:
+                if server.poll() is not None or clients.poll() not in (None, 0):
                     raise OSError("the server or the subjects stopped; see above")
                 time.sleep(0.2)
 

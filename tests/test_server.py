@@ -247,19 +247,12 @@ PACKETS = ["4", "42", "42[", "9", '42["hello"', "4" + "x" * 99, "\0", "420[" * 9
 
 def test_clients_that_speak_no_socket_io_harm_nobody(server: str, desk: Desk) -> None:
     address = server.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
-    for packet in PACKETS:
+    for packet in (*PACKETS, '42["hello","' + "x" * (8 * MIB) + '"]'):
         stranger = websocket.create_connection(address, timeout=10)
-        stranger.send("40")
-        stranger.send(packet)
-        stranger.close()
-    run_over_both_transports(desk, server)
-
-
-def test_an_enormous_event_ends_its_own_connection_only(
-    server: str, desk: Desk, client: "socketio.SimpleClient"
-) -> None:
-    with pytest.raises((socketio.exceptions.SocketIOError, TypeError)):
-        client.call("hello", HELLO | {"token": "x" * (8 * MIB)}, timeout=5)
+        with contextlib.suppress(OSError):  # hung up on, the last one while it sends
+            stranger.send("40")
+            stranger.send(packet)
+        stranger.shutdown()
     run_over_both_transports(desk, server)
 
 
