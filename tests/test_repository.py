@@ -134,9 +134,9 @@ def test_every_catalogue_entry_is_in_the_readme(name: str) -> None:
 
 def test_files_and_functions_stay_small() -> None:
     """A guide, held loosely: beyond this a file is two, and a function three."""
-    for path in [*CODE, *SCRIPTS]:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        assert len(lines) <= 400, path
+    for paths, most in ((CODE, 400), (SCRIPTS, 500)):
+        for path in paths:
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= most, path
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):

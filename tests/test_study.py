@@ -45,7 +45,7 @@ from subject_clients.transport import InMemory
 
 OpenJournal = Callable[..., Journal]
 LEASE_S = 30.0
-CARRY_OVER = study_text(study='exposure = "carry_over"')
+CARRY_OVER = study_text('exposure = "carry_over"', "shared_stimuli = false")
 
 
 class PowerCut(JournalError):
