@@ -252,7 +252,7 @@ def test_clients_that_speak_no_socket_io_harm_nobody(server: str, desk: Desk) ->
         with contextlib.suppress(OSError):  # hung up on, the last one while it sends
             stranger.send("40")
             stranger.send(packet)
-        stranger.shutdown()
+        stranger.shutdown()  # type: ignore[no-untyped-call]
     run_over_both_transports(desk, server)
 
 
