@@ -1,5 +1,7 @@
 """Searches: every evosax strategy behind one contract."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,12 @@ from hypothesis import strategies as st
 from meta_learner.evolution import Evolution, State, strategy_names
 
 GENES, POPULATION = 5, 8
+
+
+@cache
+def evolution(name: str) -> Evolution:
+    """One search of each name for all tests, since each compiles anew."""
+    return Evolution(name, POPULATION, GENES)
 
 
 def generations(search: Evolution, count: int) -> State:
@@ -23,7 +31,7 @@ def generations(search: Evolution, count: int) -> State:
 
 @pytest.mark.parametrize("name", strategy_names())
 def test_every_strategy_keeps_the_contract(name: str) -> None:
-    search = Evolution(name, POPULATION, GENES)
+    search = evolution(name)
     state = generations(search, 3)
     theta, state = search.ask(state, jax.random.key(9))
     again, _ = search.ask(generations(search, 3), jax.random.key(9))
@@ -53,7 +61,7 @@ def generations_best(name: str, count: int) -> jax.Array:
 
 
 def test_a_generation_without_any_result_changes_nothing() -> None:
-    search = Evolution("CMA_ES", POPULATION, GENES)
+    search = evolution("CMA_ES")
     state = generations(search, 2)
     theta, state = search.ask(state, jax.random.key(1))
     told = search.tell(state, theta, jnp.full(POPULATION, jnp.nan))
@@ -64,7 +72,7 @@ def test_a_generation_without_any_result_changes_nothing() -> None:
 @settings(max_examples=10, deadline=None)
 @given(lost=st.integers(0, POPULATION - 1))
 def test_an_unscored_candidate_is_neither_bad_nor_good(name: str, lost: int) -> None:
-    search = Evolution(name, POPULATION, GENES)
+    search = evolution(name)
     theta, state = search.ask(generations(search, 1), jax.random.key(1))
     losses = ((theta - 1) ** 2).sum(1).at[lost].set(jnp.nan).at[0].set(jnp.nan)
 
