@@ -212,9 +212,14 @@ def parse_request(kind: str, payload: Any) -> Request:
     return request
 
 
-def parse_reply(payload: dict[str, Any]) -> Reply:
-    """The reply in a server's JSON; raises ``KeyError`` or ``ValidationError``."""
-    return REPLIES[payload["type"]].model_validate(payload)
+def parse_reply(payload: Any) -> Reply:
+    """The reply in a server's JSON; raises ``ValueError`` if it is none."""
+    kind = payload.get("type") if isinstance(payload, dict) else None
+    if not isinstance(kind, str) or kind not in REPLIES:
+        raise ValueError(
+            f"expected a reply ({', '.join(REPLIES)}), got {payload!r:.80}"
+        )
+    return REPLIES[kind].model_validate(payload)
 
 
 def _explain(kind: str, error: ValidationError) -> str:

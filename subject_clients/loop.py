@@ -48,7 +48,8 @@ class Subject:
             try:
                 return self._trials(reply)
             except GiveUp as reason:
-                self._send("abandon", session=reply.session, reason=str(reason))
+                why = str(reason)[:1000] or "no reason given"
+                self._send("abandon", session=reply.session, reason=why)
                 return Done(study=False, reason=f"session abandoned: {reason}")
 
     def _trials(self, assignment: Assignment) -> Done:

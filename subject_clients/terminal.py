@@ -1,11 +1,23 @@
 """A human at a terminal: the simplest real subject."""
 
+import math
 import time
+from typing import Any
 
 import click
 
 from server.protocol import Assignment, Trial
 from subject_clients.adapter import Answer, GiveUp
+
+
+class _Graded(click.FloatRange):
+    """A number of a range, and not ``nan``, which is in none."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        number = super().convert(value, *context)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", *context)
+        return number
 
 
 class Terminal:
@@ -37,7 +49,7 @@ class Terminal:
     def _ask(self, prompt: str) -> float:
         try:
             if not self._choice:
-                return float(click.prompt(prompt, type=click.FloatRange(-1, 1)))
+                return float(click.prompt(prompt, type=_Graded(-1, 1)))
             side = click.prompt(prompt, type=click.Choice(["l", "r"]))
         except click.Abort as interrupt:
             raise GiveUp("left at the terminal") from interrupt

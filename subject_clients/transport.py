@@ -1,5 +1,6 @@
 """Ways to carry messages: Socket.IO, HTTP, or straight into a server object."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -40,7 +41,7 @@ class InMemory:
 
     def send(self, kind: str, message: dict[str, Any]) -> Reply:
         """Deliver a message at once."""
-        reply = self._handle(kind, message)
+        reply = self._handle(kind, json.loads(json.dumps(message, allow_nan=False)))
         return type(reply).model_validate_json(reply.model_dump_json())
 
     def close(self) -> None:
@@ -64,7 +65,7 @@ class Http:
             answer = self._session.post(url, json=message, timeout=30)
             return parse_reply(answer.json())
 
-        failures = (requests.ConnectionError, requests.Timeout, ValueError, KeyError)
+        failures = (requests.ConnectionError, requests.Timeout, ValueError)
         return _patiently(post, failures, self._patience_s, self._url)
 
     def close(self) -> None:
@@ -97,7 +98,6 @@ class Socket:
             socketio.exceptions.SocketIOError,
             OSError,
             TypeError,  # python-socketio's answer to a call cut off by a close
-            KeyError,
             ValueError,
         )
         return _patiently(call, failures, self._patience_s, self._url)
@@ -105,8 +105,16 @@ class Socket:
     def close(self) -> None:
         """Hang up."""
         client, self._client = self._client, None
-        if client is not None:
-            client.disconnect()
+        if client is None:
+            return
+        wire = client.client.eio.ws
+        if wire is not None:
+            # python-engineio would wait 3 s for a farewell that its own server
+            # does not send.
+            wire.abort()
+        client.disconnect()
+        if wire is not None:
+            wire.shutdown()
 
     def _connect(self) -> "socketio.SimpleClient":
         client = socketio.SimpleClient(reconnection=False)

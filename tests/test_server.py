@@ -222,8 +222,11 @@ def client(server: str) -> Iterator["socketio.SimpleClient"]:
     """A Socket.IO client that sends what it is told to."""
     client = socketio.SimpleClient(reconnection=False)
     client.connect(server, transports=["websocket"])
+    wire = client.client.eio.ws
     yield client
+    wire.abort()
     client.disconnect()
+    wire.shutdown()
 
 
 def test_bad_events_are_refused_over_socket_io_and_the_study_goes_on(
