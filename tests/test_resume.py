@@ -1,17 +1,19 @@
 """A real server killed at random moments: the study is the one that would have been."""
 
 import contextlib
+import os
 import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import requests
-from small_study import run_all
+from small_study import be_born, run_all
 
 from server.desk import Desk
 from server.events import (
@@ -24,7 +26,10 @@ from server.events import (
     StudyFinished,
 )
 from server.journal import Journal
+from server.protocol import Ack, Reply
 from server.study_file import Study
+from subject_clients.simulated import run_subjects
+from subject_clients.transport import Http
 
 STUDY = """
 [study]
@@ -49,11 +54,18 @@ KILLS = 3
 
 
 @contextlib.contextmanager
-def penchant(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+def penchant(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A `penchant` process, killed in the end at the latest."""
+    # What one process has compiled the next need not: most of its start.
+    keep_compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "penchant", *arguments],
         cwd=Path(__file__).parent.parent,
+        env=os.environ | keep_compiled,
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -75,8 +87,26 @@ def wait_for(url: str) -> dict[str, Any]:
     raise TimeoutError(f"no server at {url}")
 
 
-def storm(folder: Path, moments: list[int]) -> list[Any]:
-    """Run the study over sockets, killing the server as its journal passes moments."""
+class Remembering:
+    """HTTP that remembers which responses were acknowledged."""
+
+    def __init__(self, url: str, acknowledged: list[str]) -> None:
+        self._http, self._acknowledged = Http(url, patience_s=120.0), acknowledged
+        self.close = self._http.close
+
+    def send(self, kind: str, message: dict[str, Any]) -> Reply:
+        reply = self._http.send(kind, message)
+        if isinstance(reply, Ack):
+            self._acknowledged.append(reply.uid)
+        return reply
+
+
+def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
+    """Run the study over sockets, killing the server as its journal passes moments.
+
+    Half of the subjects are a process of their own, half are threads of this one.
+    Returns the facts on disk and the responses acknowledged to the latter.
+    """
     study, journal = folder / "study.toml", folder / "journal.db"
     study.write_text(STUDY)
     with socket.socket() as probe:
@@ -85,20 +115,25 @@ def storm(folder: Path, moments: list[int]) -> list[Any]:
     url = f"http://127.0.0.1:{port}"
     serve = ("serve", str(study), "--journal", str(journal), "--port", port)
     join = ("subject", "simulated", "--url", url, "--study", str(study), "--count", "2")
-    with (
-        penchant(*join, "--transport", "socket") as over_sockets,
-        penchant(*join, "--transport", "http") as over_http,
-    ):
+    acknowledged: list[str] = []
+    with ThreadPoolExecutor() as here, penchant(folder, *join) as there:
+        subjects = here.submit(
+            run_subjects,
+            "here",
+            2,
+            lambda: be_born(Study(STUDY)),
+            lambda: Remembering(url, acknowledged),
+        )
         for moment in moments:
-            with penchant(*serve, "--simulated"):
+            with penchant(folder, *serve, "--simulated"):
                 wait_for(url)
                 while length(journal) < moment:
                     time.sleep(0.01)
                 # leaving the block sends SIGKILL
-        with penchant(*serve, "--simulated"):
-            assert over_sockets.wait(timeout=240) == 0
-            assert over_http.wait(timeout=240) == 0
-    return read(journal)
+        with penchant(folder, *serve, "--simulated"):
+            assert there.wait(timeout=240) == 0
+            subjects.result(timeout=240)
+    return read(journal), acknowledged
 
 
 def calm(folder: Path) -> list[Any]:
@@ -154,7 +189,9 @@ def test_killed_at_random_moments_the_study_is_the_same(tmp_path: Path) -> None:
     seed = random.randrange(10_000)
     print(f"moments drawn with seed {seed}")
     moments = sorted(random.Random(seed).sample(range(5, 560), KILLS))
-    killed, undisturbed = storm(tmp_path, moments), calm(tmp_path)
+    (killed, acknowledged), undisturbed = storm(tmp_path, moments), calm(tmp_path)
     assert content(killed) == content(undisturbed)
     answered = [(r.session, t) for r in only(killed, Responded) for t in r.trials]
     assert len(answered) == len(set(answered)) == 8 * 4 * 16  # none twice, none lost
+    assert acknowledged
+    assert set(acknowledged) <= {f"{session}/{trial}" for session, trial in answered}
