@@ -79,8 +79,7 @@ class Gradient:
         """One step along a gradient ``(genes,)``; one that is not finite is skipped."""
         updates, moments = self._optax.update(slope, state.moments, state.theta)
         after = State(optax.apply_updates(state.theta, updates), moments)
-        usable = jnp.isfinite(slope).all()
-        return jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
+        return where(jnp.isfinite(slope).all(), after, state)
 
     @property
     def _optax(self) -> optax.GradientTransformation:
@@ -103,9 +102,10 @@ class Problem:
 
     def errors(
         self, series: Series, component: Component, key: jax.Array
-    ) -> jax.Array:
-        """Relative generalisation error of one individual of each group, (groups,).
+    ) -> tuple[jax.Array, jax.Array]:
+        """Generalisation error of one individual of each group, twice (groups,).
 
+        Relative to the variance of the labels, and as it counts in the meta-loss.
         The stimuli are the same for all groups. Paper, Algorithm 1.
         """
         stimuli_key, *keys = jax.random.split(key, 1 + len(self.learners))
@@ -116,10 +116,11 @@ class Problem:
 
         def one(learner: Learner, key: jax.Array) -> jax.Array:
             answer = learner.predict(learner.train(key, x[:n], y[:n]), x[n:])
-            return jnp.mean((answer - y[n:]) ** 2) / variance
+            return jnp.mean((answer - y[n:]) ** 2)
 
         pairs = zip(self.learners, keys, strict=True)
-        return jnp.stack([one(learner, key) for learner, key in pairs])
+        error = jnp.stack([one(learner, key) for learner, key in pairs])
+        return error / variance, self.objective.counted(error, variance)
 
     def meta_loss(
         self, series: Series, theta: jax.Array, keys: jax.Array
@@ -134,6 +135,12 @@ class Problem:
             errors = jax.vmap(one)(keys).mean(0)
         loss = self.objective.meta_losses(errors.mean()[None], penalties[None])[0]
         return loss, Steps(errors, penalties)
+
+
+def where(condition: jax.Array, yes: State, no: State) -> State:
+    """One state or the other."""
+    chosen: State = jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+    return chosen
 
 
 @partial(jax.jit, static_argnums=(0, 1, 6))
@@ -160,9 +167,7 @@ def descend(
         keys = jax.random.split(jax.random.fold_in(key, i), search.population)
         slope, measured = slope_of(series, state.theta, keys)
         after = search.step(state, slope)
-        return jax.tree.map(
-            lambda new, old: jnp.where(i < stop, new, old), after, state
-        ), measured
+        return where(i < stop, after, state), measured
 
     return jax.lax.scan(step, state, first + jnp.arange(most))
 

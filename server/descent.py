@@ -10,6 +10,7 @@ from meta_learner.gradient import Gradient, Problem, descend, to_rows
 from server.desk import Desk
 from server.events import MetaSteps
 from server.study import StudyState
+from server.study_file import Study
 
 STRETCHES = 10
 """Parts in which the meta-steps of a component are stored."""
@@ -34,12 +35,11 @@ def meta_steps(state: StudyState) -> MetaSteps:
     budget = study.file.search.generations
     most = -(-budget // STRETCHES)
     stop = min(state.generation + most, budget)
-    learners = (study.learner,) if study.learner and not study.null else ()
-    problem = Problem(study.labeller, study.design, learners, study.objective)
     key = named_key(study.seed, "meta-steps", state.component)
     steps = (state.generation, stop)
+    problem, series = problem_of(study), state.series
     end, measured = jax.device_get(
-        descend(study.search, problem, state.series, state.search, key, steps, most)
+        descend(study.search, problem, series, state.search, key, steps, most)
     )
     taken = stop - state.generation
     return MetaSteps(
@@ -49,6 +49,13 @@ def meta_steps(state: StudyState) -> MetaSteps:
         exact_decimals(measured.penalties[:taken]),
         [exact_decimals(row) for row in to_rows(end)],
     )
+
+
+def problem_of(study: Study) -> Problem:
+    """What a study minimises, with the learners that stand in for its groups."""
+    born = {} if study.null else study.stand_ins()
+    learners = tuple(born[group] for group in study.groups if group in born)
+    return Problem(study.labeller, study.design, learners, study.objective)
 
 
 def _number(value: float) -> float | None:

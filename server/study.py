@@ -225,9 +225,9 @@ class StudyState:
         if not self._is_current(opened):
             return
         if fact.used and fact.error is not None and fact.label_variance:
-            relative = fact.error / fact.label_variance
+            error = self.study.objective.counted(fact.error, fact.label_variance)
             best = np.inf if self.best_error is None else self.best_error
-            self.best_error = min(relative, best)
+            self.best_error = min(error, best)
             self.errors[opened.candidate] = relative
             self.scored[opened.candidate] = True
         elif fact.status == "unusable":

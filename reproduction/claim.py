@@ -1,0 +1,112 @@
+"""What the paper claims as a number, what we find for it, and what no learner finds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.figure import SubFigure
+
+Panel = tuple[str, Callable[[SubFigure], None]]
+"""A title and what draws below it, into a strip of the figure's picture."""
+
+Role = Literal["ours", "diagnostic", "paper", "paper diagnostic"]
+"""With our objective or the paper's; of a learner whose answer must differ."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One number of a figure: several seeds, its target set beforehand, its null.
+
+    ``values`` has one entry per seed, ``null`` one per replicate of the search
+    without a learner (empty where a number needs a learner). ``target`` is what
+    the median over seeds must reach, from below or from above (``at_most``);
+    None for a number that is reported without one. ``share`` says that it is a
+    share between 0 and 1.
+    """
+
+    statement: str
+    paper: str
+    values: tuple[float, ...]
+    null: tuple[float, ...] = ()
+    target: float | None = None
+    at_most: bool = False
+    role: Role = "ours"
+    share: bool = True
+
+    @property
+    def median(self) -> float:
+        """Median over seeds."""
+        return float(np.median(self.values))
+
+    @property
+    def worst(self) -> float:
+        """The seed farthest from the target."""
+        return float(np.max(self.values) if self.at_most else np.min(self.values))
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median over seeds reaches the target."""
+        if self.target is None:
+            return None
+        reached = self.median <= self.target if self.at_most else None
+        return self.median >= self.target if reached is None else reached
+
+    @property
+    def p_value(self) -> float | None:
+        """Share of the null, the median counted in, that is at least as extreme."""
+        if not self.null:
+            return None
+        null = np.array(self.null)
+        as_far = null <= self.median if self.at_most else null >= self.median
+        return float((as_far.sum() + 1) / (len(null) + 1))
+
+    @property
+    def beyond_null(self) -> bool | None:
+        """Whether the median lies beyond the null, at a level of 5 %."""
+        return None if self.p_value is None else self.p_value <= 0.05
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything about it, the null as quantiles."""
+        plain = asdict(self) | {"values": _rounded(self.values)}
+        plain["null"] = None
+        if self.null:
+            low, mid, high = np.quantile(self.null, (0.05, 0.5, 0.95))
+            plain["null"] = {
+                "5_percent": round(float(low), 6),
+                "median": round(float(mid), 6),
+                "95_percent": round(float(high), 6),
+                "replicates": len(self.null),
+            }
+        plain |= {"median": round(self.median, 6), "worst": round(self.worst, 6)}
+        plain |= {"met": self.met, "beyond_null": self.beyond_null}
+        return plain | {"p_value": self.p_value}
+
+
+@dataclass
+class Result:
+    """A figure's outcome: its claims, and what a reader must know beside them."""
+
+    claims: list[Claim] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+
+    @property
+    def missed(self) -> list[Claim]:
+        """Claims whose target was not reached."""
+        return [claim for claim in self.claims if claim.met is False]
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(float(value), 6) for value in values]
+
+
+class Entry(NamedTuple):
+    """A figure of the paper: what it shows there, and how we run it.
+
+    ``run`` takes an :class:`reproduction.experiment.Experiment`.
+    """
+
+    title: str
+    paper: str
+    run: Callable[[Any], Result]

@@ -1,0 +1,142 @@
+"""The picture of a figure: what was found, and each number beside paper and null."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure, SubFigure
+
+from analysis.figures import STYLE
+from analysis.finding import Finding
+from analysis.maps import LABEL_COLOURS, LABEL_SCALE, PALETTE, draw_map
+from analysis.recovery import labels_at
+from reproduction.claim import Claim, Panel, Result
+
+_WIDE, _PANEL_HIGH, _CLAIM_HIGH = 11.0, 1.75, 0.42
+_NULL, _INK = "#CFCFCF", "#222222"
+_COLOURS = {
+    "ours": PALETTE[0],
+    "diagnostic": PALETTE[2],
+    "paper": PALETTE[1],
+    "paper diagnostic": PALETTE[3],
+}
+_NAMES = {
+    "ours": "default objective",
+    "diagnostic": "default objective, diagnostic learner",
+    "paper": "the paper's settings",
+    "paper diagnostic": "the paper's settings, diagnostic learner",
+}
+
+
+def map_panel(title: str, finding: Finding, most: int = 6) -> Panel:
+    """The labellings of one study in a row, with order and power of each."""
+
+    def draw(strip: SubFigure) -> None:
+        shown = min(most, len(finding.distances))
+        panels = np.atleast_1d(strip.subplots(1, max(shown, 3)))
+        study = finding.record.study
+        for i, axes in enumerate(panels):
+            if i >= shown:
+                axes.axis("off")
+                continue
+            draw_map(
+                axes,
+                study.labeller.space,
+                lambda x, i=i: labels_at(study.labeller, finding.recovered.series, x)[i],
+            )
+            found = finding.distances[i]
+            axes.set_title(
+                f"{i + 1}: {found.power:.2f} in order {found.order}", fontsize="small"
+            )
+
+    return title, draw
+
+
+@mpl.rc_context(STYLE)
+def draw_result(title: str, paper: str, result: Result) -> Figure:
+    """What was found above, what it comes to below."""
+    claims = result.claims
+    heights = [_PANEL_HIGH] * len(result.panels) + [_CLAIM_HIGH * len(claims) + 1.1]
+    figure = Figure(figsize=(_WIDE, sum(heights) + 0.9), layout="constrained")
+    said = "\n".join(textwrap.wrap(f"Paper: {paper}", 120))
+    figure.suptitle(f"{title}\n", weight="bold", x=0.01, ha="left")
+    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), said, va="top", color="0.3")
+    strips = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
+    for (name, draw), strip in zip(result.panels, strips[:-1], strict=True):
+        strip.suptitle(name, x=0.01, ha="left", fontsize="medium", color=_INK)
+        draw(strip)
+    if result.panels:
+        bar = ScalarMappable(LABEL_SCALE, LABEL_COLOURS)
+        del bar
+    _draw_claims(strips[-1], claims)
+    return figure
+
+
+def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:
+    """One line per number: seeds as dots, the null as a bar, the target as a tick."""
+    axes = strip.subplots()
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(claims) - 0.4, -0.9), xlabel="share")
+    axes.set_yticks(range(len(claims)), [_wrapped(c) for c in claims], fontsize="small")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    for row, claim in enumerate(claims):
+        _draw_claim(axes, row, claim)
+    used = list(dict.fromkeys(claim.role for claim in claims))
+    handles = [
+        axes.plot([], [], "o", color=_COLOURS[role], label=_NAMES[role], ms=5)[0]
+        for role in used
+    ]
+    handles += [
+        axes.plot([], [], color=_NULL, lw=7, label="no learner, 5 to 95 %")[0],
+        axes.plot([], [], "|", color=_INK, ms=10, label="target")[0],
+    ]
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, -0.9 / max(len(claims), 2)),
+        ncols=3,
+        fontsize="small",
+    )
+
+
+def _draw_claim(axes: Axes, row: int, claim: Claim) -> None:
+    colour = _COLOURS[claim.role]
+    if claim.share:
+        if claim.null:
+            low, mid, high = np.quantile(claim.null, (0.05, 0.5, 0.95))
+            axes.plot([low, high], [row, row], color=_NULL, lw=9, solid_capstyle="butt")
+            axes.plot([mid, mid], [row - 0.22, row + 0.22], color="0.45", lw=1.2)
+        jitter = np.linspace(-0.14, 0.14, len(claim.values))
+        axes.plot(claim.values, row + jitter, "o", color=colour, ms=5, alpha=0.85)
+        if claim.target is not None:
+            axes.plot(claim.target, row, "|", color=_INK, ms=16, mew=1.4)
+    axes.text(
+        1.04,
+        row,
+        _outcome(claim),
+        va="center",
+        fontsize="small",
+        transform=axes.get_yaxis_transform(),
+        color=_INK,
+    )
+
+
+def _outcome(claim: Claim) -> str:
+    spread = f"{min(claim.values):.3g} to {max(claim.values):.3g}"
+    text = f"{claim.median:.3g} ({spread})"
+    if claim.target is not None:
+        sign = "≤" if claim.at_most else "≥"
+        text += f"; target {sign} {claim.target:g}: {'met' if claim.met else 'missed'}"
+    if claim.p_value is not None:
+        beyond = "beyond" if claim.beyond_null else "not beyond"
+        text += f"\n{beyond} the null, p = {claim.p_value:.2g}"
+    if claim.paper:
+        text += f"\npaper: {claim.paper}"
+    return text
+
+
+def _wrapped(claim: Claim) -> str:
+    return "\n".join(textwrap.wrap(claim.statement, 38))

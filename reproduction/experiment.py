@@ -1,0 +1,142 @@
+"""The studies behind one figure: run with several seeds into one journal."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from analysis.distance import REPLICATES
+from analysis.finding import Finding, find
+from analysis.recovery import Floats
+from meta_learner.assignment import named_key
+from meta_learner.gradient import Problem
+from meta_learner.labelling import Series
+from meta_learner.null import null_labels, null_series
+from reproduction.settings import OURS, Sections
+from server.descent import problem_of
+from server.dry_run import dry_run
+from server.journal import Journal
+from server.study_file import Study
+
+
+Progress = Callable[[str], None]
+
+FRESH = 128
+"""Newly born individuals by which a component found is judged."""
+
+
+
+class Experiment:
+    """Runs studies into ``folder``; what is in its journal already is not run again."""
+
+    def __init__(
+        self, folder: Path, seeds: Sequence[int], progress: Progress | None = None
+    ) -> None:
+        """``seeds`` are those of every study; ``progress`` is told what begins."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.seeds = tuple(seeds)
+        self.progress = progress or (lambda _: None)
+        self.ran = 0
+        """Studies that were not in the journal."""
+
+    def run(self, name: str, *sections: Sections) -> list[Finding]:
+        """The study of :data:`OURS` and ``sections``, once with every seed."""
+        return [self._run_one(name, seed, sections) for seed in self.seeds]
+
+    def _run_one(self, name: str, seed: int, sections: Sequence[Sections]) -> Finding:
+        self.progress(f"{name}, seed {seed}")
+        study = {"study": {"name": f"{name}-{seed}", "seed": seed}}
+        loaded = Study(to_toml(merged(OURS, *sections, study)))
+        journal = Journal(str(self.folder / "journal.db"), loaded.name)
+        try:
+            self.ran += not any(True for _ in journal.read())
+            dry_run(loaded, journal)
+            return find(name, journal.read())
+        finally:
+            journal.close()
+
+
+def merged(*sections: Sections) -> dict[str, dict[str, Any]]:
+    """Sections together: later options win; another choice drops the old options."""
+    whole: dict[str, dict[str, Any]] = {}
+    for each in sections:
+        for name, options in each.items():
+            before = whole.get(name, {})
+            choice = {"family", "method", "space", "learner"} & set(options)
+            chosen = any(before.get(key) != options[key] for key in choice)
+            whole[name] = dict(options) if chosen else before | dict(options)
+    return whole
+
+
+def to_toml(sections: Sections) -> str:
+    """A study file; JSON values are TOML values."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in options.items())
+        for name, options in sections.items()
+    )
+
+
+def power(findings: Sequence[Finding], component: int, order: int) -> tuple[float, ...]:
+    """Power of a component in an order, for each seed."""
+    return tuple(float(f.recovered.power[component, order - 1]) for f in findings)
+
+
+def order_power(
+    findings: Sequence[Finding], components: slice, order: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean power of some components in an order: per seed, and of the null."""
+    column = order - 1
+    ours = [f.recovered.power[components, column].mean() for f in findings]
+    null = findings[0].null[:, components, column].mean(1)
+    return tuple(map(float, ours)), tuple(map(float, null))
+
+
+def label_deviation(finding: Finding) -> Floats:
+    """Standard deviation of the labels of each component."""
+    spread: Floats = finding.recovered.labels.std(1)
+    return spread
+
+
+def fresh_errors(finding: Finding, series: Series | None = None) -> Floats:
+    """Relative error of each component on newly born subjects, (components, groups).
+
+    ``series`` in place of the components found: of the null, for instance.
+    """
+    study = finding.record.study
+    problem = problem_of(study)
+    series = finding.recovered.series if series is None else series
+    keys = jax.random.split(named_key(study.seed, "fresh"), FRESH)
+    rows = [
+        _errors(problem, series[:k], component, keys).mean(0)
+        for k, component in enumerate(series)
+    ]
+    return np.asarray(jnp.stack(rows), np.float64)
+
+
+def null_of(finding: Finding, replicates: int = REPLICATES) -> Series:
+    """The study's null series, every array with a leading axis of replicates."""
+    study = finding.record.study
+    blind = replace(study.objective, generalisation_weight=0.0)
+    key = named_key(study.seed, "no-learner null")
+    budget = finding.recovered.generations
+    return null_series(study.labeller, study.search, blind, budget, key, replicates)
+
+
+def null_labels_at(finding: Finding, x: jax.Array) -> Floats:
+    """Labels of stimuli by the null, (replicates, components, n)."""
+    labels = null_labels(finding.record.study.labeller, null_of(finding), x)
+    return np.asarray(labels, np.float64)
+
+
+@partial(jax.jit, static_argnums=0)
+def _errors(
+    problem: Problem, series: Series, component: Any, keys: jax.Array
+) -> jax.Array:
+    return jax.vmap(partial(problem.errors, series, component))(keys)[0]

@@ -1,0 +1,88 @@
+"""One setting of ours for all figures, and the paper's own for each, where known.
+
+The paper's are those of its public code (ridge and kernel learners, contrast, CNN,
+mushroom body, ReLU network); their weights were chosen by hand for each figure.
+Initialisation is ours, and so the step size: their learning rate in our units,
+where a gene's initial standard deviation is 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Sections = Mapping[str, Mapping[str, Any]]
+"""A study file as sections of options."""
+
+OURS: Sections = {
+    "labelling": {"family": "basis", "degree": 4},
+    "search": {"method": "adam", "population": 8, "generations": 1000},
+}
+"""Default objective, and labels that favour no order: what all figures share."""
+
+RELU_KERNEL: Sections = {
+    "simulated_subject": {"learner": "kernel_ridge", "activation": "relu"}
+}
+DIAGNOSTIC: Sections = {
+    "simulated_subject": {"learner": "kernel_ridge", "activation": "absolute"}
+}
+"""Cannot represent any odd function: its first component is of order 2."""
+
+RIDGE: Sections = {"simulated_subject": {"learner": "ridge"}}
+CIRCLE: Sections = {"stimuli": {"space": "circle"}}
+SPHERE: Sections = {"stimuli": {"space": "sphere"}}
+
+
+def session(training: int, test: int) -> Sections:
+    """How many stimuli are shown with and without their label."""
+    return {"session": {"training_stimuli": training, "test_stimuli": test}}
+
+
+def components(n: int) -> Sections:
+    """How many orthogonal labellings are found."""
+    return {"study": {"components": n}}
+
+
+def mlp(*hidden: int, output: str = "linear") -> Sections:
+    """Labellings by a multi-layer perceptron, as the paper's."""
+    return {"labelling": {"family": "mlp", "hidden": list(hidden), "output": output}}
+
+
+def _paper(distribution: float, orthogonality: float, **options: Any) -> Sections:
+    """The paper's meta-loss: raw error, penalties with weights."""
+    return {
+        "objective": {
+            "error": "raw",
+            "label_distribution": "sinkhorn",
+            "label_distribution_weight": distribution,
+            "orthogonality": "penalty",
+            "orthogonality_weight": orthogonality,
+            **options,
+        }
+    }
+
+
+def _adagrad(meta_steps: int) -> Sections:
+    return {
+        "search": {
+            "method": "adagrad",
+            "population": 1,
+            "generations": meta_steps,
+            "step_size": 0.1,
+        }
+    }
+
+
+_DOT_PRODUCTS = (1000 / 3) ** 2
+"""Squared dot products over 1000 uniform labels, in squared correlations."""
+
+PAPER: dict[str, tuple[Sections, ...]] = {
+    "fig2b": (mlp(150, 150, output="cos"), _paper(2.0, 0.0), _adagrad(100)),
+    "fig2c": (mlp(150, 150, output="cos"), _paper(0.1, 0.0), _adagrad(100)),
+    "fig3b": (mlp(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(200)),
+    "fig3c": (mlp(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(2000)),
+    "fig9": (
+        mlp(150, 150),
+        _paper(10.0, 1e-3 * _DOT_PRODUCTS, label_distribution="energy"),
+        {"search": {"method": "adam", "population": 1, "generations": 500}},
+    ),
+}
+"""The paper's labelling family, meta-loss and optimiser for a figure."""
