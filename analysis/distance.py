@@ -10,6 +10,7 @@ from analysis.record import Record
 from analysis.recovery import Floats, orders_of
 from meta_learner.assignment import named_key
 from meta_learner.evolution import Evolution
+from meta_learner.gradient import Gradient
 from meta_learner.labelling import Labeller
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
@@ -101,7 +102,7 @@ def _distance(power: Floats, null: Floats, names: list[str]) -> Distance:
 @cache
 def _null_power(
     labeller: Labeller,
-    search: Evolution,
+    search: Evolution | Gradient,
     blind: Objective,
     generations: tuple[int, ...],
     seed: int,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.record import Record
 from meta_learner.labelling import Labeller, Series, freeze
-from server.events import ComponentFrozen, GenerationAsked, GenerationTold
+from server.events import ComponentFrozen, GenerationAsked, GenerationTold, MetaSteps
 from server.study import StudyState, replay
 from stimuli.space import StimulusSpace
 
@@ -99,6 +99,8 @@ def recover(record: Record) -> Recovered:
     """Every component found so far, and the one that is being searched for."""
     study = record.study
     asked = [fact.component for fact in record.facts(GenerationTold)]
+    for steps in record.facts(MetaSteps):
+        asked += [steps.component] * len(steps.errors)
     series: Series = ()
     for found in record.facts(ComponentFrozen):
         theta = jnp.asarray(np.array(found.theta, np.float32))
@@ -152,7 +154,7 @@ def _component_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.A
 
 def _search_state(record: Record) -> StudyState:
     """The state of the search, by replay of what it said and was told."""
-    kinds = GenerationAsked | GenerationTold | ComponentFrozen
+    kinds = GenerationAsked | GenerationTold | MetaSteps | ComponentFrozen
     facts = [e.fact for e in record.events if isinstance(e.fact, kinds)]
     return replay(record.study, facts)
 

@@ -53,6 +53,10 @@ class Evolution:
             raise ValueError(
                 f"unknown method {self.method!r}; known: {', '.join(strategy_names())}"
             )
+        if self.population < 4:
+            raise ValueError(
+                f"{self.method} needs a population of 4 or more, got {self.population}"
+            )
         try:
             _ = self._params
         except AssertionError as error:

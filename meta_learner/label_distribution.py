@@ -3,7 +3,8 @@
 Without any such demand the easiest labelling is a constant (paper section 2).
 The paper adds a penalty to the meta-loss; for scalar labels each of its
 divergences has a closed form on sorted labels, so no iteration is needed. Or
-the demand is met by construction (``exact``) and costs the search nothing.
+the demand is met by construction (``standardised``, ``exact``) and costs the
+search nothing.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,10 @@ import jax.numpy as jnp
 
 UNIFORM_STD = 3**-0.5
 """Standard deviation of the uniform distribution on [-1, 1]."""
+
+
+STANDARD_STD = 0.5
+"""Standard deviation of standardised labels: leaves room for tails within [-1, 1]."""
 
 
 @jax.custom_jvp

@@ -14,6 +14,7 @@ import numpy as np
 
 from meta_learner.engine import run_search
 from meta_learner.evolution import Evolution
+from meta_learner.gradient import Gradient, State
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import Component, Labeller, Series
 from meta_learner.objective import Floats, Objective
@@ -24,7 +25,7 @@ _TIE = 1e-6
 
 def null_series(
     labeller: Labeller,
-    search: Evolution,
+    search: Evolution | Gradient,
     objective: Objective,
     generations: Sequence[int],
     key: jax.Array,
@@ -40,9 +41,8 @@ def null_series(
         # Without penalties nothing depends on the series: one compiled search
         # then serves all components.
         seen = series if _weights(labeller, objective, series).any() else ()
-        theta = _null_search(
-            labeller, search, objective, seen, keys[:, i], jnp.asarray(budget)
-        )
+        blind = _null_search if isinstance(search, Evolution) else _null_descent
+        theta = blind(labeller, search, objective, seen, keys[:, i], jnp.asarray(budget))
         series = (*series, _freeze(labeller, series, theta))
     return series
 
@@ -84,6 +84,36 @@ def _null_search(
         return run_search(search, losses, key, generations)
 
     return jax.vmap(one)(series, keys)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _null_descent(
+    labeller: Labeller,
+    search: Gradient,
+    objective: Objective,
+    series: Series,
+    keys: jax.Array,
+    steps: jax.Array,
+) -> jax.Array:
+    """Where a gradient search ends in each replicate, ``(replicates, genes)``.
+
+    Without penalties it has no gradient, and stays where it began.
+    """
+    starts = jax.vmap(search.init)(keys)
+    weights = _weights(labeller, objective, series)
+    if not weights.any():
+        return starts.theta
+
+    def one(before: Series, start: State) -> jax.Array:
+        def loss(theta: jax.Array) -> jax.Array:
+            return labeller.penalties(before, theta) @ weights
+
+        def step(_: int, state: State) -> State:
+            return search.step(state, jax.grad(loss)(state.theta))
+
+        return jax.lax.fori_loop(0, steps, step, start).theta
+
+    return jax.vmap(one)(series, starts)
 
 
 def _penalties(

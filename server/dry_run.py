@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from server.descent import run_meta_steps
 from server.desk import Desk
 from server.events import Fact, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
@@ -41,8 +42,9 @@ def dry_run(
         progress(desk.summary())  # a null, and what was done before, is done by now
     rates = []
     limit = np.inf if sessions is None else sessions
+    run = run_meta_steps if study.by_gradient else _run_generation
     while not desk.state.finished and desk.state.sessions_ended < limit:
-        rates.append(_run_generation(desk))
+        rates.append(run(desk))
         desk.advance()
         if progress:
             progress(desk.summary())

@@ -114,6 +114,22 @@ class GenerationTold:
 
 
 @dataclass(frozen=True)
+class MetaSteps:
+    """Meta-steps of a gradient search, from number ``generation`` on.
+
+    ``errors`` (steps, groups) are relative errors, the mean of the individuals;
+    ``penalties`` (steps, 2). ``search`` is where the search then stands: theta,
+    then the moments of its optimiser, float32 in shortest exact decimals.
+    """
+
+    component: int
+    generation: int
+    errors: list[list[float | None]]
+    penalties: list[list[float]]
+    search: list[list[float]]
+
+
+@dataclass(frozen=True)
 class ComponentFrozen:
     """The component found: where the search stood when its budget was spent."""
 
@@ -151,6 +167,7 @@ Fact = (
     | Responded
     | SessionEnded
     | GenerationTold
+    | MetaSteps
     | ComponentFrozen
     | StudyFinished
     | ClientSeen
@@ -164,6 +181,7 @@ KINDS: dict[str, type[Fact]] = {
     "responded": Responded,
     "session_ended": SessionEnded,
     "generation_told": GenerationTold,
+    "meta_steps": MetaSteps,
     "component_frozen": ComponentFrozen,
     "study_finished": StudyFinished,
     "client_seen": ClientSeen,

@@ -24,6 +24,7 @@ from meta_learner.assignment import (
     named_key,
     penalties,
 )
+from meta_learner.gradient import Gradient, from_rows
 from meta_learner.labelling import Series, freeze
 from meta_learner.objective import Floats
 from server.events import (
@@ -32,6 +33,7 @@ from server.events import (
     Fact,
     GenerationAsked,
     GenerationTold,
+    MetaSteps,
     Quarantined,
     Responded,
     SessionEnded,
@@ -102,6 +104,8 @@ class StudyState:
                 self._end(fact)
             case GenerationTold():
                 self._tell(fact)
+            case MetaSteps():
+                self._descend(fact)
             case ComponentFrozen():
                 self._freeze(fact)
             case StudyFinished():
@@ -255,6 +259,15 @@ class StudyState:
             del self.sessions[name]
         self.generation += 1
 
+    def _descend(self, fact: MetaSteps) -> None:
+        assert isinstance(self.study.search, Gradient)
+        self.search = from_rows(self.study.search, fact.search)
+        self.generation += len(fact.errors)
+        if not self.study.null:
+            self.sessions_ended += len(fact.errors) * self.study.sessions_per_generation
+            last = np.array(fact.errors[-1:], float)
+            self.best_error = float(self.study.objective.combined(last)[0])
+
     def _freeze(self, fact: ComponentFrozen) -> None:
         theta = jnp.asarray(np.array(fact.theta, np.float32))
         self.series = (*self.series, freeze(self.study.labeller, self.series, theta))
@@ -299,6 +312,8 @@ def advance(state: StudyState) -> Fact | None:
     if state.generation == file.search.generations:
         best = state.study.search.best(state.search)
         return ComponentFrozen(state.component, exact_decimals(best))
+    if state.study.by_gradient:
+        return None  # its meta-steps are the dry run's to take
     if state.theta is None:
         theta, _ = _ask(state)
         cost = penalties(state.study.labeller, state.series, theta)

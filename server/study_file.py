@@ -18,10 +18,12 @@ from pydantic import (
 )
 
 from meta_learner.assignment import Design, named_key
-from meta_learner.evolution import Evolution, strategy_names
+from meta_learner.catalogue import SEARCHES
+from meta_learner.evolution import Evolution
 from meta_learner.families import FAMILIES, LabellingFamily
+from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
-from meta_learner.labelling import Labeller
+from meta_learner.labelling import CONSTRUCTED, Labeller
 from meta_learner.objective import AIMS, CONTRASTS, Objective
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
@@ -75,19 +77,22 @@ class SessionSection(_Section):
 
 
 class SearchSection(_Section):
-    """How labellings are searched: an evosax strategy and its budget."""
+    """How labellings are searched, and its budget.
+
+    By an evosax strategy, or by gradient (``adam``, ``adagrad``): then each
+    generation is a meta-step and ``population`` its simulated individuals.
+    """
 
     method: str = "DES"
-    population: Annotated[int, Field(ge=4, le=4096)] = 32
+    population: Annotated[int, Field(ge=1, le=4096)] = 32
     generations: Annotated[int, Field(ge=1, le=100_000)] = 80
-    step_size: Annotated[float, Field(gt=0)] = 1.0
+    step_size: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _known_method(self) -> "SearchSection":
-        if self.method not in strategy_names():
-            raise ValueError(
-                f"unknown method {self.method!r}; known: {', '.join(strategy_names())}"
-            )
+        if self.method not in SEARCHES:
+            known = ", ".join(sorted(SEARCHES))
+            raise ValueError(f"unknown method {self.method!r}; known: {known}")
         return self
 
 
@@ -101,14 +106,14 @@ class ObjectiveSection(_Section):
     generalisation_weight: Annotated[float, Field(gt=0)] = 1.0  # 0 is --null
     aim: str = "single"
     chosen: str | None = None
-    label_distribution: str = "exact"
+    label_distribution: str = "standardised"
     label_distribution_weight: Annotated[float, Field(ge=0)] = 1.0
     orthogonality: Literal["exact", "penalty"] = "exact"
     orthogonality_weight: Annotated[float, Field(ge=0)] = 1.0
 
     @model_validator(mode="after")
     def _known_distribution(self) -> "ObjectiveSection":
-        known = ["exact", "none", *PENALTIES]
+        known = [*CONSTRUCTED, "none", *PENALTIES]
         if self.label_distribution not in known:
             raise ValueError(
                 f"label_distribution is {self.label_distribution!r}, "
@@ -213,8 +218,9 @@ class Study:
             space.sample(
                 named_key(0), self.design.training_stimuli + self.design.test_stimuli
             )
-            self.search = Evolution(
-                search.method, search.population, family.genes(space), search.step_size
+            sizes = [search.step_size] if search.step_size else []
+            self.search: Evolution | Gradient = SEARCHES[search.method](
+                search.population, family.genes(space), *sizes
             )
         except ValueError as error:
             raise StudyFileError(str(error)) from error
@@ -240,7 +246,17 @@ class Study:
         """Sessions that the whole study takes when none is lost."""
         if self.objective.generalisation_weight == 0:
             return 0
-        return self.generations * self.file.search.population * len(self.groups)
+        return self.generations * self.sessions_per_generation
+
+    @property
+    def sessions_per_generation(self) -> int:
+        """Sessions that score one generation."""
+        return self.file.search.population * len(self.groups)
+
+    @property
+    def by_gradient(self) -> bool:
+        """Whether the search differentiates through its simulated subjects."""
+        return isinstance(self.search, Gradient)
 
     @property
     def generations(self) -> int:

@@ -65,7 +65,12 @@ class Http:
             answer = self._session.post(url, json=message, timeout=30)
             return parse_reply(answer.json())
 
-        failures = (requests.ConnectionError, requests.Timeout, ValueError)
+        failures = (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,  # cut off within a reply
+            ValueError,
+        )
         return _patiently(post, failures, self._patience_s, self._url)
 
     def close(self) -> None:

@@ -1,0 +1,184 @@
+"""Gradient meta-learning: descent of the meta-loss through the learner's training.
+
+Algorithm 1 of the paper, for simulated learners: what a search learns from one
+error per session, a gradient learns from the whole training of the subject.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import ArrayLike
+
+from meta_learner.assignment import Design
+from meta_learner.labelling import Component, Labeller, Series
+from meta_learner.objective import Objective
+from simulated_subjects.learner import Learner
+
+
+OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "adagrad": optax.adagrad,
+}
+"""Optimisers by name; Adagrad is what the paper's code uses."""
+
+
+class State(NamedTuple):
+    """Where a descent stands: ``theta`` (genes,) and the optimiser's moments."""
+
+    theta: jax.Array
+    moments: Any
+
+
+class Steps(NamedTuple):
+    """What meta-steps measured: arrays with a leading axis of steps.
+
+    ``errors`` (steps, groups) are mean relative errors of the individuals;
+    ``penalties`` (steps, 2) label distribution and orthogonality.
+    """
+
+    errors: jax.Array
+    penalties: jax.Array
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Descent of the meta-loss by an optimiser of :data:`OPTIMISERS`.
+
+    Every meta-step trains a ``population`` of newly born individuals, each on
+    stimuli of its own, and averages their gradients. ``step_size`` is the
+    learning rate, in units of a gene's initial standard deviation.
+    """
+
+    method: str
+    population: int
+    genes: int
+    step_size: float = 0.03
+
+    def __post_init__(self) -> None:
+        """Refuse an optimiser that is unknown."""
+        if self.method not in OPTIMISERS:
+            known = ", ".join(sorted(OPTIMISERS))
+            raise ValueError(f"unknown method {self.method!r}; known: {known}")
+
+    def init(self, key: jax.Array) -> State:
+        """A random labelling: genes from N(0, 1)."""
+        theta = jax.random.normal(key, (self.genes,))
+        return State(theta, self._optax.init(theta))
+
+    def best(self, state: State) -> jax.Array:
+        """Where the descent stands, ``(genes,)``: what is frozen as a component."""
+        return state.theta
+
+    def step(self, state: State, slope: jax.Array) -> State:
+        """One step along a gradient ``(genes,)``; one that is not finite is skipped."""
+        updates, moments = self._optax.update(slope, state.moments, state.theta)
+        after = State(optax.apply_updates(state.theta, updates), moments)
+        usable = jnp.isfinite(slope).all()
+        return jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
+
+    @property
+    def _optax(self) -> optax.GradientTransformation:
+        # Rare gradients are huge, where a subject's training is near unstable.
+        clip = optax.clip_by_global_norm(1.0)
+        return optax.chain(clip, OPTIMISERS[self.method](self.step_size))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is differentiated: labelling, learners, their training, the meta-loss.
+
+    ``learners`` has one entry per group; static argument of compiled code.
+    """
+
+    labeller: Labeller
+    design: Design
+    learners: tuple[Learner, ...]
+    objective: Objective
+
+    def errors(
+        self, series: Series, component: Component, key: jax.Array
+    ) -> jax.Array:
+        """Relative generalisation error of one individual of each group, (groups,).
+
+        The stimuli are the same for all groups. Paper, Algorithm 1.
+        """
+        stimuli_key, *keys = jax.random.split(key, 1 + len(self.learners))
+        n = self.design.training_stimuli
+        x = self.labeller.space.sample(stimuli_key, n + self.design.test_stimuli)
+        y = self.labeller.evaluate(series, component, x)
+        variance = jnp.maximum(jnp.var(y[n:]), 1e-6)
+
+        def one(learner: Learner, key: jax.Array) -> jax.Array:
+            answer = learner.predict(learner.train(key, x[:n], y[:n]), x[n:])
+            return jnp.mean((answer - y[n:]) ** 2) / variance
+
+        pairs = zip(self.learners, keys, strict=True)
+        return jnp.stack([one(learner, key) for learner, key in pairs])
+
+    def meta_loss(
+        self, series: Series, theta: jax.Array, keys: jax.Array
+    ) -> tuple[jax.Array, Steps]:
+        """Meta-loss over the individuals of ``keys`` (individuals,), and its parts."""
+        penalties = self.labeller.penalties(series, theta)
+        if self.objective.generalisation_weight == 0:
+            errors = jnp.full(len(self.learners), jnp.nan)
+        else:
+            component = self.labeller.freeze(series, theta)
+            one = partial(self.errors, series, component)
+            errors = jax.vmap(one)(keys).mean(0)
+        loss = self.objective.meta_losses(errors[None], penalties[None])[0]
+        return loss, Steps(errors, penalties)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 6))
+def descend(
+    search: Gradient,
+    problem: Problem,
+    series: Series,
+    state: State,
+    key: jax.Array,
+    steps: tuple[jax.Array | int, jax.Array | int],
+    most: int,
+) -> tuple[State, Steps]:
+    """Take the meta-steps from the first of ``steps`` up to before the second.
+
+    At most ``most`` of them: one compilation serves any number. Returns where
+    the descent then stands, and what each step measured; rows beyond the last
+    step mean nothing. Individuals and stimuli are fresh at each step; its draws
+    follow from ``key`` and its number, so a descent may be interrupted anywhere.
+    """
+    first, stop = steps
+    slope_of = jax.grad(problem.meta_loss, argnums=1, has_aux=True)
+
+    def step(state: State, i: jax.Array) -> tuple[State, Steps]:
+        keys = jax.random.split(jax.random.fold_in(key, i), search.population)
+        slope, measured = slope_of(series, state.theta, keys)
+        after = search.step(state, slope)
+        return jax.tree.map(
+            lambda new, old: jnp.where(i < stop, new, old), after, state
+        ), measured
+
+    return jax.lax.scan(step, state, first + jnp.arange(most))
+
+
+def to_rows(state: State) -> list[jax.Array]:
+    """The state as arrays of one dimension: ``theta`` first, then the moments."""
+    return [jnp.atleast_1d(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def from_rows(search: Gradient, rows: Sequence[ArrayLike]) -> State:
+    """The state back from :func:`to_rows`."""
+    like = search.init(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(like)
+    restored = [
+        jnp.asarray(np.asarray(row), leaf.dtype).reshape(leaf.shape)
+        for row, leaf in zip(rows, leaves, strict=True)
+    ]
+    state: State = jax.tree.unflatten(tree, restored)
+    return state
