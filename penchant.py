@@ -68,6 +68,8 @@ def check(study: Path) -> None:
     table.add_row("components", str(file.study.components))
     table.add_row("generations of each", str(file.search.generations))
     table.add_row("candidates in each", str(file.search.population))
+    if file.groups:
+        table.add_row("groups, a session of each", ", ".join(checked.groups))
     table.add_row("sessions", f"{checked.sessions:,}")
     table.add_row(
         "trials in each",
@@ -128,6 +130,7 @@ def serve(
 @click.option("--url", default="http://127.0.0.1:5000", show_default=True)
 @click.option("--name", help="Pseudonym of the subject; simulated ones are numbered.")
 @click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
+@click.option("--group", help="Its group, in a study with groups.")
 @click.option("--count", default=1, show_default=True, help="Simulated: how many.")
 @click.option(
     "--transport",
@@ -147,6 +150,7 @@ def subject(
     url: str,
     name: str | None,
     study: Path | None,
+    group: str | None,
     count: int,
     transport: str,
     token: str | None,
@@ -155,7 +159,7 @@ def subject(
     """Connect a subject to a server.
 
     `simulated` plays the learner that --study describes, session after session,
-    --count of them at a time. `terminal` asks a person at this terminal.
+    --count at a time (of --group, or of each). `terminal` asks a person here.
     """
     from subject_clients.transport import TRANSPORTS
 
@@ -169,21 +173,22 @@ def subject(
             if not name:
                 raise click.UsageError("a real subject needs a --name (a pseudonym)")
             presented = adapter_class(adapter)()
-            done = Subject(name, presented, connect(), token).run_session()
+            real = Subject(name, presented, connect(), token, group=group)
+            done = real.run_session()
             click.echo(f"Thank you: {done.reason}.")
             return
         if study is None:
             raise click.UsageError("a simulated subject needs --study")
-        loaded = _load(study)
-        if loaded.learner is None:
-            raise click.UsageError(f"{study} has no [simulated_subject] section")
+        loaded = _load(study, simulate=True)
+        groups = (group,) if group else loaded.groups
+        if unknown := set(groups) - set(loaded.groups):
+            raise click.UsageError(f"{study} has no group {unknown.pop()!r}")
         from subject_clients.simulated import Simulated, run_subjects
 
-        def be_born() -> Simulated:
-            assert loaded.learner is not None
-            return Simulated(loaded.learner, loaded.responses, loaded.seed)
+        def be_born(group: str) -> Simulated:
+            return Simulated(loaded.learners[group], loaded.responses, loaded.seed)
 
-        run_subjects(name or "sim", count, be_born, connect, token)
+        run_subjects(name or "sim", count, be_born, connect, token, groups)
 
 
 @main.command("dry-run")
@@ -199,7 +204,7 @@ def subject(
     "--subjects",
     default=4,
     show_default=True,
-    help="Over sockets: how many at a time.",
+    help="Over sockets: how many (of each group) at a time.",
 )
 @click.option("--sessions", type=int, help="Stop after about so many sessions.")
 def dry_run(
@@ -215,9 +220,7 @@ def dry_run(
     In process whole generations are computed at once. A journal that exists is
     continued, however it was begun: over sockets first, then in process.
     """
-    loaded = _load(study, null)
-    if loaded.learner is None and not null:
-        raise click.ClickException(f"{study} has no [simulated_subject] section")
+    loaded = _load(study, null, simulate=not null)
     from subject_clients.rehearsal import rehearse
 
     with _faults(), _journal(study, journal, loaded) as opened:
@@ -287,12 +290,15 @@ def export(journal: str, out: Path, form: str) -> None:
                     click.echo(path)
 
 
-def _load(study: Path, null: bool = False) -> "Study":
+def _load(study: Path, null: bool = False, simulate: bool = False) -> "Study":
     from server.study_file import StudyFileError, load
 
     _check_names()
     try:
-        return load(study, null)
+        loaded = load(study, null)
+        if simulate:
+            loaded.stand_ins()
+        return loaded
     except StudyFileError as error:
         raise click.ClickException(str(error)) from error
 
@@ -353,11 +359,12 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeRemainingColumn,
     )
 
+    of = f" ({loaded.objective.aim})" if loaded.file.groups else ""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}  best error {task.fields[best]}"),
+        TextColumn(f"{{task.fields[unit]}}  best error{of} {{task.fields[best]}}"),
         TimeRemainingColumn(),
     )
     unit = "generations" if loaded.null else "sessions"

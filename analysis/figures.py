@@ -1,6 +1,7 @@
 """Figures of a study's result; each function returns a matplotlib Figure."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -8,9 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis.finding import Finding
+from analysis.frames import error_column
 from analysis.maps import LABEL_COLOURS, LABEL_SCALE, PALETTE, draw_map
 from analysis.recovery import Floats, labels_at
 
@@ -30,6 +33,7 @@ MOST_COMPONENTS = 6
 """Components shown in one picture; the report's table has all."""
 
 _STUDY, _BLIND = PALETTE[0], "#8A8A8A"
+_LINE_STYLES: Any = ("-", "--", ":", "-.")
 _NULL_RANGE, _NULL_MEDIAN = "#D4D4D4", "#333333"
 
 _styled = mpl.rc_context(STYLE)
@@ -61,22 +65,34 @@ def map_figure(finding: Finding) -> Figure:
 
 @_styled
 def error_figure(finding: Finding) -> Figure:
-    """Relative generalisation error of each generation against sessions spent."""
+    """Relative generalisation error of each generation against sessions spent.
+
+    Groups have a line style each.
+    """
     figure = Figure(figsize=(5.6, 2.8), layout="constrained")
     axes = figure.subplots()
-    table = finding.frames.generations.dropna(subset="median_error")
+    groups = finding.record.study.groups
+    columns = [error_column("median", group) for group in groups]
+    table = finding.frames.generations.dropna(subset=columns, how="all")
     for component, part in table.groupby("component"):
         sessions = part["sessions_so_far"].to_numpy()
         colour = PALETTE[int(component) % len(PALETTE)]
-        quartiles = part["lower_quartile_error"], part["upper_quartile_error"]
-        axes.fill_between(sessions, *quartiles, color=colour, alpha=0.25, linewidth=0)
-        axes.plot(sessions, part["median_error"], color=colour, linewidth=1.4)
+        for group, style in zip(groups, cycle(_LINE_STYLES)):
+            _draw_errors(axes, sessions, part, group, color=colour, linestyle=style)
         name = f"component {component + 1}" if component == 0 else f"{component + 1}"
         _name_stretch(axes, sessions, name, colour)
     axes.set(xlabel="sessions", ylabel="error / label variance")
     axes.set_xlim(0, max(1, finding.frames.generations["sessions_so_far"].max()))
     _mark_ignorance(axes)  # before the limits are set: its line belongs inside
-    _scale_errors(axes, table["lower_quartile_error"], table["upper_quartile_error"])
+    low, high = (
+        table[[error_column(name, group) for group in groups]].to_numpy().ravel()
+        for name in ("lower_quartile", "upper_quartile")
+    )
+    _scale_errors(axes, low, high)
+    if len(groups) > 1:
+        styles = zip(groups, cycle(_LINE_STYLES))
+        lines = [Line2D([], [], color="0.3", linestyle=s, label=g) for g, s in styles]
+        figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))
     return figure
 
 
@@ -112,6 +128,16 @@ def comparison_figure(findings: Sequence[Finding]) -> Figure:
     _label_bar(figure, maps, rows)
     _null_legend(figure, findings)
     return figure
+
+
+def _draw_errors(
+    axes: Axes, sessions: Any, table: Any, group: str, **line: Any
+) -> None:
+    """Median and quartiles of a group's errors in the generations of a table."""
+    names = ("lower_quartile", "upper_quartile", "median")
+    low, high, median = (table[error_column(name, group)] for name in names)
+    axes.fill_between(sessions, low, high, color=line["color"], alpha=0.25, linewidth=0)
+    axes.plot(sessions, median, linewidth=1.4, **line)
 
 
 def _draw_power(axes: Axes, finding: Finding, component: int) -> None:
@@ -210,7 +236,7 @@ def _label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
 def _scale_errors(axes: Axes, low: Any, high: Any) -> None:
     """Logarithmic where errors fall by more than a factor of ten."""
     positive = low[low > 0]
-    if len(positive) and high.max() / positive.min() > 10:
+    if len(positive) and np.nanmax(high) / positive.min() > 10:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     else:

@@ -90,6 +90,7 @@ def trials_frame(record: Record) -> pd.DataFrame:
         "session": pd.Categorical.from_codes(session, [f.session for f in opened]),
         **{name: _ints([getattr(f, name) for f in opened])[session] for name in _SLOT},
         "subject": pd.Categorical([f.subject for f in opened])[session],
+        "group": pd.Categorical([f.group for f in opened])[session],
         "trial": trial,
         "phase": pd.Categorical.from_codes(1 - training, ["training", "test"]),
         "stimulus": stimulus,
@@ -116,7 +117,7 @@ def sessions_frame(record: Record, trials: pd.DataFrame) -> pd.DataFrame:
     per outcome counts trials.
     """
     opened, ends = record.facts(SessionOpened), _ends(record)
-    columns = [*_SLOT, "subject", "exposure"]
+    columns = [*_SLOT, "subject", "group", "exposure"]
     table = pd.DataFrame(
         [[fact.session, *(getattr(fact, c) for c in columns)] for fact in opened],
         columns=["session", *columns],
@@ -137,7 +138,8 @@ def sessions_frame(record: Record, trials: pd.DataFrame) -> pd.DataFrame:
 def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
     """One row per generation asked: errors of its candidates, losses, sessions.
 
-    Relative errors are those of the sessions that scored a candidate;
+    Relative errors are those of the sessions that scored a candidate, in columns
+    of each group where the study has groups (:func:`error_column`);
     ``sessions_so_far`` counts every session begun up to and including this one.
     """
     keys = ["component", "generation"]
@@ -148,14 +150,10 @@ def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
     )
     table["asked_at"] = _time(record.times(GenerationAsked))
     scored = sessions[sessions["used"] & sessions["relative_error"].notna()]
-    error = scored.groupby(keys)["relative_error"]
-    summary = error.agg(
-        scored="count", best_error="min", median_error="median", mean_error="mean"
-    )
-    summary["lower_quartile_error"] = error.quantile(0.25)
-    summary["upper_quartile_error"] = error.quantile(0.75)
     begun = sessions.groupby(keys).size().rename("sessions")
-    for more in (begun, summary, _told(record).set_index(keys)):
+    used = scored.groupby(keys).size().rename("scored")
+    errors = [_errors(scored, keys, group) for group in record.study.groups]
+    for more in (begun, used, *errors, _told(record).set_index(keys)):
         table = table.join(more, on=keys)
     counts = ["sessions", "scored"]
     table[counts] = table[counts].fillna(0).astype(int)
@@ -174,27 +172,52 @@ def components_frame(
 
     ``provisional`` says that it is not frozen yet. ``first_error`` and
     ``final_error`` are the relative error in the first and in the last tenth of
-    its generations, medians of medians.
+    its generations, medians of medians; of each group where there are groups.
     """
     names = [f"power_{name}" for name in orders_of(record.study.labeller.space).names]
     columns = ["component", "provisional", "generations", "sessions"]
-    columns += ["first_error", "final_error"]
+    groups = record.study.groups
+    for group in groups:
+        columns += [error_column(name, group) for name in ("first", "final")]
     rows = []
     for i, power in enumerate(recovered.power):
-        errors = generations[generations["component"] == i]["median_error"].dropna()
-        tenth = max(1, round(_TENTH * len(errors)))
+        own = generations[generations["component"] == i]
+        medians = [own[error_column("median", group)].dropna() for group in groups]
         rows.append(
             (
                 i,
                 recovered.provisional and i == len(recovered.power) - 1,
                 recovered.generations[i],
                 int((sessions["component"] == i).sum()),
-                float(errors.head(tenth).median()),
-                float(errors.tail(tenth).median()),
+                *chain.from_iterable(map(_first_and_final, medians)),
                 *power,
             )
         )
     return pd.DataFrame(rows, columns=[*columns, *names])
+
+
+def error_column(name: str, group: str) -> str:
+    """Column of an error: ``final_error``, or ``final_error_control`` of a group."""
+    return f"{name}_error_{group}" if group else f"{name}_error"
+
+
+def _errors(scored: pd.DataFrame, keys: list[str], group: str) -> pd.DataFrame:
+    """Relative errors of a group in each generation."""
+    error = scored[scored["group"] == group].groupby(keys)["relative_error"]
+    summary = {
+        "best": error.min(),
+        "median": error.median(),
+        "mean": error.mean(),
+        "lower_quartile": error.quantile(0.25),
+        "upper_quartile": error.quantile(0.75),
+    }
+    named = {error_column(name, group): column for name, column in summary.items()}
+    return pd.DataFrame(named)
+
+
+def _first_and_final(errors: "pd.Series[float]") -> tuple[float, float]:
+    tenth = max(1, round(_TENTH * len(errors)))
+    return float(errors.head(tenth).median()), float(errors.tail(tenth).median())
 
 
 def _ends(record: Record) -> dict[str, dict[str, Any]]:
@@ -226,8 +249,8 @@ def _told(record: Record) -> pd.DataFrame:
 
 def _feature_names(record: Record) -> list[str]:
     """Names of features, told apart from the tables' own columns."""
-    taken = {*_SLOT, "session", "subject", "trial", "phase", "stimulus", "label"}
-    taken |= {"outcome", "response", "reaction_time_s", "recorded_at"}
+    taken = {*_SLOT, "session", "subject", "group", "trial", "phase", "stimulus"}
+    taken |= {"label", "outcome", "response", "reaction_time_s", "recorded_at"}
     names = [feature.name for feature in record.study.labeller.space.features]
     return [f"{name}_feature" if name in taken else name for name in names]
 

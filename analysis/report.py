@@ -15,9 +15,16 @@ from matplotlib.figure import Figure
 from analysis.distance import REPLICATES
 from analysis.figures import comparison_figure, error_figure, map_figure, power_figure
 from analysis.finding import Finding, find
-from analysis.frames import OUTCOMES
+from analysis.frames import OUTCOMES, error_column
 from analysis.recovery import Floats
-from analysis.wording import cautions, component_name, methods, summary, verdict
+from analysis.wording import (
+    cautions,
+    component_name,
+    heading,
+    methods,
+    summary,
+    verdict,
+)
 from server.events import ClientSeen, Event, Quarantined, StudyFinished
 
 _DPI = 200
@@ -62,7 +69,10 @@ def write_report(
     page = out / "report.html"
     page.write_text(
         _template().render(
-            sections=sections, comparison=comparison, cautions=cautions(findings)
+            heading=heading(findings),
+            sections=sections,
+            comparison=comparison,
+            cautions=cautions(findings),
         ),
         encoding="utf-8",
     )
@@ -82,6 +92,8 @@ def study_numbers(finding: Finding) -> dict[str, Any]:
         "sha256": record.study.sha256,
         "mode": record.opened.mode,
         "null": record.study.null,
+        "groups": [group for group in record.study.groups if group],
+        "aim": record.study.objective.aim,
         "finished": bool(record.facts(StudyFinished)),
         "first_event": _iso(record.events[0].at),
         "last_event": _iso(record.events[-1].at),
@@ -117,8 +129,14 @@ def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
         "provisional": bool(row["provisional"]),
         "generations": int(row["generations"]),
         "sessions": int(row["sessions"]),
-        "first_relative_error": _number(row["first_error"]),
-        "final_relative_error": _number(row["final_error"]),
+        "relative_errors": [
+            {
+                "group": group,
+                "first": _number(row[error_column("first", group)]),
+                "final": _number(row[error_column("final", group)]),
+            }
+            for group in finding.record.study.groups
+        ],
         "leading_order": found.order,
         "power": _number(found.power),
         "null_median": _number(found.null_median),

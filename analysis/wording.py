@@ -3,7 +3,16 @@
 import numpy as np
 
 from analysis.finding import Finding
+from analysis.frames import error_column
+from meta_learner.objective import CONTRASTS, FLOOR
 from server.events import StudyFinished
+
+
+def heading(findings: list[Finding]) -> str:
+    """What a report of these studies is about; a contrast is of no group alone."""
+    if any(_is_contrast(finding) for finding in findings):
+        return "What was found"
+    return "What was found easy to generalise"
 
 
 def component_name(finding: Finding, component: int) -> str:
@@ -20,7 +29,12 @@ def component_name(finding: Finding, component: int) -> str:
 
 
 def verdict(finding: Finding, component: int) -> str:
-    """What a component says about the subject, beside the null."""
+    """What a component says about the subject, beside the null, and its groups."""
+    beside_null, groups = _beside_null(finding, component), _groups(finding, component)
+    return f"{beside_null} {groups}" if groups else beside_null
+
+
+def _beside_null(finding: Finding, component: int) -> str:
     found = finding.distances[component]
     name = component_name(finding, component)
     where = f"{_percent(found.power)} of its power {_in_order(finding, component)}"
@@ -41,6 +55,38 @@ def verdict(finding: Finding, component: int) -> str:
         f"{name} has {where}, and searches without a learner find as much: {null}, "
         f"{p}. This says nothing about the subject."
     )
+
+
+def _groups(finding: Finding, component: int) -> str:
+    """How well each group generalised in the end, in a study with groups."""
+    study = finding.record.study
+    final = _final_errors(finding, component)
+    if study.null or len(final) < 2 or np.isnan(final).any():
+        return ""
+    each = ", ".join(
+        f"{error:.2g} for {group}"
+        for group, error in zip(study.groups, final, strict=True)
+    )
+    said = f"In its last generations the error was {each}"
+    if not _is_contrast(finding):
+        return f"{said} (median candidate, 1 being as good as answering the mean)."
+    chosen, neglected = study.groups
+    return (
+        f"{said}, {final[1] / max(final[0], FLOOR):.2g} times that of {chosen} "
+        f"(median candidate, 1 being as good as answering the mean). It was sought for "
+        f"being easier for {chosen} than for {neglected}, not for being easy."
+    )
+
+
+def _final_errors(finding: Finding, component: int) -> list[float]:
+    """Relative error of each group in the last generations of a component."""
+    row = finding.frames.components.iloc[component]
+    groups = finding.record.study.groups
+    return [float(row[error_column("final", group)]) for group in groups]
+
+
+def _is_contrast(finding: Finding) -> bool:
+    return finding.record.study.objective.aim in CONTRASTS
 
 
 def summary(finding: Finding) -> str:
@@ -96,10 +142,31 @@ def _what_was_done(finding: Finding) -> str:
         f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
         f"({design.test_stimuli:,} others), with {design.response} responses; the "
         "meta-loss was the mean squared error on test trials over the variance of the "
-        f"labels, with weight {study.objective.generalisation_weight:g}. Label "
+        f"labels, {_how_groups_counted(finding)}with weight "
+        f"{study.objective.generalisation_weight:g}. Label "
         f"distribution: {objective.label_distribution}; orthogonality of components: "
         f"{objective.orthogonality}."
     )
+
+
+def _how_groups_counted(finding: Finding) -> str:
+    """The aim of a study with groups, for the middle of a sentence."""
+    study = finding.record.study
+    if study.groups == ("",):
+        return ""
+    of_groups = " and ".join(study.groups)
+    how = {
+        "mean": f"averaged over the groups {of_groups}",
+        "worst": f"of the worst of the groups {of_groups}",
+        "difference": f"as the difference of {' less '.join(study.groups)}",
+        "bounded": f"up to 1, as the difference of {' less '.join(study.groups)}",
+        "ratio": f"as the logarithm of the ratio of {' over '.join(study.groups)}",
+        "normalised": f"as the difference of {' less '.join(study.groups)} over "
+        "their sum",
+    }
+    floor = study.objective.aim in ("ratio", "normalised")
+    raised = f", each raised by {FLOOR:g}" if floor else ""
+    return f"{how[study.objective.aim]}{raised}, "
 
 
 def _how_it_was_analysed(finding: Finding) -> str:
@@ -129,13 +196,7 @@ def _cautions_of(finding: Finding) -> list[str]:
         name = f"{finding.title}, component {i + 1}"
         if not found.beyond:
             notes.append(f"{name}: no difference from the null. It proves no bias.")
-        row = finding.frames.components.iloc[i]
-        if row["final_error"] > 0.8 * row["first_error"]:
-            notes.append(
-                f"{name}: the error hardly fell ({row['first_error']:.2g} to "
-                f"{row['final_error']:.2g}), so the search has not found what this "
-                "subject learns best."
-            )
+        notes += [f"{name}: {note}" for note in _cautions_of_errors(finding, i)]
     if failed > 0.1 * len(sessions):
         notes.append(
             f"{finding.title}: {failed:,} of {len(sessions):,} sessions were lost, "
@@ -149,9 +210,39 @@ def _cautions_of(finding: Finding) -> list[str]:
     return notes
 
 
+def _cautions_of_errors(finding: Finding, component: int) -> list[str]:
+    """Cautions about what the search reached."""
+    study, final = finding.record.study, _final_errors(finding, component)
+    if _is_contrast(finding):
+        if final[0] < final[1]:
+            return []
+        note = (
+            f"the error of {study.groups[0]} ({final[0]:.2g}) is not below that of "
+            f"{study.groups[1]} ({final[1]:.2g}), so no contrast was found."
+        )
+        return [note]
+    row = finding.frames.components.iloc[component]
+    notes = []
+    for group, end in zip(study.groups, final, strict=True):
+        start = row[error_column("first", group)]
+        if end > 0.8 * start:
+            of = f" of {group}" if group else ""
+            notes.append(
+                f"the error{of} hardly fell ({start:.2g} to {end:.2g}), so the search "
+                f"has not found what {group or 'this subject'} learns best."
+            )
+    return notes
+
+
 def _simulated_subjects(finding: Finding) -> str:
-    options = finding.record.study.file.simulated_subject or {}
+    file = finding.record.study.file
+    options = file.simulated_subject or {}
     described = ", ".join(f"{name} {value}" for name, value in options.items())
+    groups = [
+        f"{group}: {', '.join(f'{name} {value}' for name, value in own.items())}"
+        for group, own in file.groups.items()
+    ]
+    described = "; ".join(groups) or described
     return f"simulated subjects ({described})" if described else "simulated subjects"
 
 

@@ -133,7 +133,7 @@ class Problem:
             component = self.labeller.freeze(series, theta)
             one = partial(self.errors, series, component)
             errors = jax.vmap(one)(keys).mean(0)
-        loss = self.objective.meta_losses(errors.mean()[None], penalties[None])[0]
+        loss = self.objective.meta_losses(errors[None], penalties[None])[0]
         return loss, Steps(errors, penalties)
 
 

@@ -161,6 +161,7 @@ class Desk:
             raise ProtocolError(
                 403, "simulated", "simulated subjects cannot join a live study"
             )
+        group = self._group(request)
         held = state.sessions.get(state.holding.get(request.subject, ""))
         if held and not held.over:
             self._seen(held, "returned")
@@ -172,16 +173,37 @@ class Desk:
             return Done(
                 study=False, reason="this study takes one session of each subject"
             )
-        free = state.free()
+        free = state.free(group)
         if not free:
+            of_group = f" of {group}, or was" if group else ""
             return Wait(
                 retry_after_s=RETRY_AFTER_S,
-                reason="every candidate of this generation is with a subject",
+                reason="every candidate of this generation is with a subject"
+                + of_group,
             )
-        opened = assign(state, free[0], request.subject, dict(request.capabilities))
+        capabilities = dict(request.capabilities)
+        opened = assign(state, free[0], request.subject, capabilities, group)
         self.commit([opened])
         self._last_seen[opened.session] = self._monotonic()
         return self._assignment(state.sessions[opened.session])
+
+    def _group(self, request: Hello) -> str:
+        """The group that a subject says it is of; empty in a study without groups."""
+        group, groups = request.group or "", self.state.study.groups
+        if group not in groups:
+            named = " or ".join(groups)
+            raise ProtocolError(
+                422,
+                "wrong_group",
+                f"expected the group of the subject, {named or 'none'} in this study; "
+                f"got {group or 'none'}",
+            )
+        known = self.state.group_of.get(request.subject, group)
+        if known != group:
+            raise ProtocolError(
+                409, "other_group", f"{request.subject} has had a session in {known}"
+            )
+        return group
 
     def _next(self, request: Next) -> Reply:
         session = self._session(request.session)

@@ -14,7 +14,7 @@ from server.events import Fact, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
 from server.session import Session, apply_responded, finish
 from server.study import StudyState, assign
-from server.study_file import Study, StudyFileError
+from server.study_file import Study
 from simulated_subjects.individual import individual_keys, run_sessions
 
 Progress = Callable[[dict[str, Any]], None]
@@ -32,12 +32,10 @@ def dry_run(
 
     Returns the subjects trained and tested per second, the median over
     generations, so without compilation and journal (NaN if none was run).
-    Raises :class:`StudyFileError` when the study names no simulated subject.
+    Raises :class:`StudyFileError` when nobody is named to stand in for a group.
     """
-    if study.learner is None and not study.null:
-        raise StudyFileError(
-            "a dry run needs a [simulated_subject] section with a learner"
-        )
+    if not study.null:
+        study.stand_ins()
     desk = Desk(study, journal, mode="dry-run")
     _give_up_open_sessions(desk)
     if progress:
@@ -54,47 +52,47 @@ def dry_run(
 
 
 def _run_generation(desk: Desk) -> float:
-    """One session on every free candidate, all stored in one transaction.
+    """One session of each group on every free candidate, in one transaction.
 
     So a run that is killed is never within a generation. Returns the sessions
     drawn, trained and tested per second.
     """
     state = desk.state
-    free = state.free()
-    if not free:
+    groups = [group for group in state.study.groups if state.free(group)]
+    if not groups:
         return float("nan")
     start = time.perf_counter()
     state.drawn(0)
-    drawing = time.perf_counter() - start
-    opened = [_assign(state, candidate) for candidate in free]
-    start = time.perf_counter()
-    values, responded = _simulate(state.study, opened, len(state.scored))
-    seconds = drawing + time.perf_counter() - start
+    seconds = time.perf_counter() - start
     facts: list[Fact] = []
-    for session, row, answered in zip(opened, values, responded, strict=False):
-        told = _responses(session, row, answered)
-        ended = finish(apply_responded(Session(session), told), used=True)
-        facts += [session, told, ended]
+    for group in groups:
+        opened = [_assign(state, candidate, group) for candidate in state.free(group)]
+        start = time.perf_counter()
+        values, responded = _simulate(state.study, opened, len(state.scored))
+        seconds += time.perf_counter() - start
+        for session, row, answered in zip(opened, values, responded, strict=False):
+            told = _responses(session, row, answered)
+            ended = finish(apply_responded(Session(session), told), used=True)
+            facts += [session, told, ended]
     desk.commit(facts)
-    return len(opened) / seconds
+    return len(facts) / 3 / seconds
 
 
-def _assign(state: StudyState, candidate: int) -> SessionOpened:
-    opened = assign(state, candidate, "", {"in_process": True})
+def _assign(state: StudyState, candidate: int, group: str) -> SessionOpened:
+    opened = assign(state, candidate, "", {"in_process": True}, group)
     return dataclasses.replace(opened, subject=f"sim-{opened.session}")
 
 
 def _simulate(
     study: Study, opened: list[SessionOpened], population: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses and whether there was one, (population, test trials).
+    """Responses of one group and whether there was one, (population, test trials).
 
     Short generations are filled up with their first session: one compiled shape.
     """
-    assert study.learner is not None
     filled = opened + opened[:1] * (population - len(opened))
     values, responded = run_sessions(
-        study.learner,
+        study.learners[opened[0].group],
         study.responses,
         individual_keys(study.seed, [o.session for o in filled]),
         jnp.array([o.x for o in filled]),

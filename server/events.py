@@ -45,7 +45,8 @@ class SessionOpened:
     ``training_stimuli`` of them. ``trials`` is the stimulus of each trial, the
     first ``training_trials`` with feedback. ``right_rewarded`` is the drawn
     feedback of each training trial in a choice session, else empty.
-    ``exposure`` counts the sessions this subject has begun before.
+    ``exposure`` counts the sessions this subject has begun before. ``group`` is
+    that of the subject, empty in a study without groups.
     """
 
     session: str
@@ -62,6 +63,7 @@ class SessionOpened:
     trials: list[int]
     training_trials: int
     right_rewarded: list[bool]
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,14 @@ class _FromClient(_Message):
 
 
 class Hello(_FromClient):
-    """A subject is ready: asks for an assignment, or to go on with its own."""
+    """A subject is ready: asks for an assignment, or to go on with its own.
+
+    ``group`` is needed where the study has groups, and only there.
+    """
 
     protocol: Annotated[int, Field(ge=0, lt=2**31)]
     subject: Name
+    group: Name | None = None
     simulated: bool = False
     capabilities: Annotated[
         dict[Name, Text | Number | bool], Field(max_length=MAX_ENTRIES)

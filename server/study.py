@@ -71,17 +71,21 @@ class StudyState:
         self.search: Any = study.search.init(named_key(study.seed, "search", 0))
         self.theta: Any = None
         self.penalties: Floats = np.zeros((0, 2))
-        self.errors: Floats = np.zeros(0)
-        """Relative error of each candidate; NaN while ``scored`` is False."""
-        self.scored = np.zeros(0, bool)
-        self.unusable = np.zeros(0, int)
-        self.attempts = np.zeros(0, int)
+        none = (0, len(study.groups))
+        self.errors: Floats = np.zeros(none)
+        """Relative errors (candidates, groups); NaN while ``scored`` is False."""
+        self.scored = np.zeros(none, bool)
+        """Whether no more session of a group on a candidate is needed."""
+        self.unusable = np.zeros(none, int)
+        self.attempts = np.zeros(none, int)
         self.sessions: dict[str, Session] = {}
         """Sessions that are not over, and those that ended last, by name."""
         self.exposures: dict[str, int] = {}
         """Sessions begun by each subject."""
         self.holding: dict[str, str] = {}
         """Session that each subject is in."""
+        self.group_of: dict[str, str] = {}
+        """Group of each subject that has begun a session."""
         self._drawn: dict[int, Assignments] = {}
 
     def apply(self, fact: Fact) -> None:
@@ -127,17 +131,22 @@ class StudyState:
             "finished": self.finished,
         }
 
-    def free(self) -> list[int]:
-        """Candidates that wait for a session, in order."""
+    def free(self, group: str = "") -> list[int]:
+        """Candidates that wait for a session of a group, in order."""
         if self.theta is None or self.study.null or self.finished:
             return []
-        waiting, held = np.flatnonzero(~self.scored), self._held()
-        return [int(i) for i in waiting if i not in held]
+        column, held = self.study.groups.index(group), self._held()
+        waiting = np.flatnonzero(~self.scored[:, column]).tolist()
+        return [i for i in waiting if (i, column) not in held]
+
+    def place(self, opened: SessionOpened) -> tuple[int, int]:
+        """Candidate and group of a session: its place in ``errors``."""
+        return opened.candidate, self.study.groups.index(opened.group)
 
     def may_return(self, session: Session) -> bool:
-        """Whether a lost session can be held again: no other has its candidate."""
+        """Whether a lost session can be held again: no other has its place."""
         opened = session.opened
-        taken = self._is_current(opened) and opened.candidate in self._held()
+        taken = self._is_current(opened) and self.place(opened) in self._held()
         return session.status == "lost" and not taken
 
     def drawn(self, attempt: int) -> Assignments:
@@ -161,10 +170,10 @@ class StudyState:
             self._drawn[attempt] = jax.device_get(drawn)
         return self._drawn[attempt]
 
-    def _held(self) -> set[int]:
-        """Candidates that an open session holds."""
+    def _held(self) -> set[tuple[int, int]]:
+        """Candidates and groups that an open session holds."""
         return {
-            s.opened.candidate
+            self.place(s.opened)
             for s in self.sessions.values()
             if s.status == "open" and self._is_current(s.opened)
         }
@@ -193,12 +202,12 @@ class StudyState:
                 "the recorded candidates are used",
                 stacklevel=2,
             )
-        population = len(fact.theta)
+        shape = (len(fact.theta), len(self.study.groups))
         self.penalties = np.array(fact.penalties)
-        self.errors = np.full(population, np.nan)
-        self.scored = np.zeros(population, bool)
-        self.unusable = np.zeros(population, int)
-        self.attempts = np.zeros(population, int)
+        self.errors = np.full(shape, np.nan)
+        self.scored = np.zeros(shape, bool)
+        self.unusable = np.zeros(shape, int)
+        self.attempts = np.zeros(shape, int)
         self._drawn = {}
         if not self.study.null:
             # Labels all the same: known before any subject sees them to be no
@@ -209,8 +218,9 @@ class StudyState:
 
     def _begin(self, fact: SessionOpened) -> None:
         self.sessions[fact.session] = Session(fact)
-        self.attempts[fact.candidate] = fact.attempt + 1
+        self.attempts[self.place(fact)] = fact.attempt + 1
         self.exposures[fact.subject] = fact.exposure + 1
+        self.group_of[fact.subject] = fact.group
         self.holding[fact.subject] = fact.session
 
     def _end(self, fact: SessionEnded) -> None:
@@ -224,16 +234,20 @@ class StudyState:
         self.holding.pop(opened.subject, None)
         if not self._is_current(opened):
             return
+        place = self.place(opened)
         if fact.used and fact.error is not None and fact.label_variance:
-            error = self.study.objective.counted(fact.error, fact.label_variance)
-            best = np.inf if self.best_error is None else self.best_error
-            self.best_error = min(error, best)
-            self.errors[opened.candidate] = relative
-            self.scored[opened.candidate] = True
+            counted = self.study.objective.counted
+            self.errors[place] = counted(fact.error, fact.label_variance)
+            self.scored[place] = True
+            (combined,) = self.study.objective.combined(self.errors[place[:1], :])
+            if not np.isnan(combined):
+                best = np.inf if self.best_error is None else self.best_error
+                self.best_error = min(float(combined), best)
         elif fact.status == "unusable":
-            self.unusable[opened.candidate] += 1
-            gone = self.unusable[opened.candidate] >= MAX_UNUSABLE
-            self.scored[opened.candidate] |= gone
+            self.unusable[place] += 1
+            if self.unusable[place] >= MAX_UNUSABLE:
+                # Without one group there is no score: spare the others' subjects.
+                self.scored[opened.candidate] = True
 
     def _tell(self, fact: GenerationTold) -> None:
         losses = np.array([np.nan if v is None else v for v in fact.losses])
@@ -252,7 +266,8 @@ class StudyState:
         self.generation += len(fact.errors)
         if not self.study.null:
             self.sessions_ended += len(fact.errors) * self.study.sessions_per_generation
-            self.best_error = float(np.mean(np.array(fact.errors[-1], float)))
+            last = np.array(fact.errors[-1:], float)
+            self.best_error = float(self.study.objective.combined(last)[0])
 
     def _freeze(self, fact: ComponentFrozen) -> None:
         theta = jnp.asarray(np.array(fact.theta, np.float32))
@@ -316,15 +331,22 @@ def advance(state: StudyState) -> Fact | None:
 
 
 def assign(
-    state: StudyState, candidate: int, subject: str, client: dict[str, Any]
+    state: StudyState,
+    candidate: int,
+    subject: str,
+    client: dict[str, Any],
+    group: str = "",
 ) -> SessionOpened:
-    """A session of ``subject`` on a candidate of the current generation."""
-    attempt = int(state.attempts[candidate])
+    """A session of ``subject`` on a candidate of the current generation.
+
+    What is shown does not depend on the group.
+    """
+    attempt = int(state.attempts[candidate, state.study.groups.index(group)])
     drawn, design = state.drawn(attempt), state.study.design
     slot = Slot(state.component, state.generation, candidate, attempt)
     choice = design.response == "choice"
     return SessionOpened(
-        session=slot.session,
+        session=f"{slot.session}-{group}" if group else slot.session,
         **slot._asdict(),
         subject=subject,
         exposure=state.exposures.get(subject, 0),
@@ -335,6 +357,7 @@ def assign(
         trials=drawn.order[candidate].tolist(),
         training_trials=design.training_trials,
         right_rewarded=drawn.right_rewarded[candidate].tolist() if choice else [],
+        group=group,
     )
 
 
@@ -350,7 +373,7 @@ def would_be_used(state: StudyState, session: Session) -> bool:
     opened = session.opened
     place = (opened.component, opened.generation)
     current = place == (state.component, state.generation)
-    return current and not state.scored[opened.candidate]
+    return current and not state.scored[state.place(opened)]
 
 
 def _ask(state: StudyState) -> tuple[Any, Any]:

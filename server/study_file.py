@@ -24,13 +24,15 @@ from meta_learner.families import FAMILIES, LabellingFamily
 from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED, Labeller
-from meta_learner.objective import Objective
+from meta_learner.objective import AIMS, CONTRASTS, Objective
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import StimulusSpace
 from stimuli.table import Table
+
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
 TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
 """A commented study file to start from."""
@@ -95,9 +97,17 @@ class SearchSection(_Section):
 
 
 class ObjectiveSection(_Section):
-    """The meta-loss: which terms, and the weight of each."""
+    """The meta-loss: which terms, and the weight of each.
+
+    ``aim`` says how the errors of groups count together, and ``chosen`` names
+    the group that a contrast favours; ``error = "raw"``, as in the paper, can be
+    lowered by shrinking the labels.
+    """
 
     generalisation_weight: Annotated[float, Field(gt=0)] = 1.0  # 0 is --null
+    aim: str = "single"
+    chosen: str | None = None
+    error: Literal["relative", "raw"] = "relative"
     label_distribution: str = "standardised"
     label_distribution_weight: Annotated[float, Field(ge=0)] = 1.0
     orthogonality: Literal["exact", "penalty"] = "exact"
@@ -125,6 +135,8 @@ class StudyFile(_Section):
     objective: ObjectiveSection = ObjectiveSection()
     simulated_subject: dict[str, Any] | None = None
     simulated_responses: dict[str, Any] = {}
+    groups: dict[GroupName, dict[str, Any]] = {}
+    """Groups of subjects, each with the learner that stands in for it."""
 
     @model_validator(mode="after")
     def _carry_over_needs_fresh_stimuli(self) -> "StudyFile":
@@ -135,12 +147,44 @@ class StudyFile(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _groups_fit_the_aim(self) -> "StudyFile":
+        aim, chosen, groups = self.objective.aim, self.objective.chosen, self.groups
+        if aim not in AIMS:
+            raise ValueError(
+                f"objective.aim is {aim!r}, expected one of {', '.join(AIMS)}"
+            )
+        if (aim == "single") != (not groups):
+            raise ValueError(
+                f"objective.aim is {aim!r} with {len(groups)} groups: expected single "
+                "without groups, and another aim with them"
+            )
+        if groups and (len(groups) < 2 or (aim in CONTRASTS and len(groups) > 2)):
+            raise ValueError(
+                f"groups: expected two{'' if aim in CONTRASTS else ' or more'} "
+                f"with the aim {aim}, got {len(groups)}"
+            )
+        if (chosen in groups) != (aim in CONTRASTS) or (chosen and not groups):
+            raise ValueError(
+                f"objective.chosen is {chosen!r}, expected "
+                f"{'one of ' + ', '.join(groups) if aim in CONTRASTS else 'none'} "
+                f"with the aim {aim}"
+            )
+        if groups and self.simulated_subject is not None:
+            raise ValueError(
+                "simulated_subject: with groups each has its learner in its own "
+                f"section, such as [groups.{next(iter(groups))}]"
+            )
+        return self
+
 
 class Study:
     """A study file with everything it names built: what the server works from.
 
     Immutable; ``text`` is the file as written and ``sha256`` the hash of
-    it and of the stimulus table that it names.
+    it and of the stimulus table that it names. ``groups`` are the names of the
+    groups of subjects, the chosen one of a contrast first, or one empty name;
+    ``learners`` are those that stand in for them in a dry run.
     """
 
     def __init__(self, text: str, null: bool = False) -> None:
@@ -154,11 +198,8 @@ class Study:
         family: LabellingFamily = _build(
             FAMILIES, "labelling", "family", self.file, faults
         )
-        self.learner: Learner | None = None
-        if self.file.simulated_subject is not None:
-            self.learner = _build(
-                LEARNERS, "simulated_subject", "learner", self.file, faults
-            )
+        self.groups = _groups(self.file)
+        self.learners = _learners(self.file, faults)
         self.responses: ResponseModel = _build(
             {self.file.session.response: RESPONSE_MODELS[self.file.session.response]},
             "simulated_responses",
@@ -189,6 +230,8 @@ class Study:
             0.0 if null else objective.generalisation_weight,
             objective.label_distribution_weight,
             objective.orthogonality_weight,
+            objective.aim,
+            objective.error == "relative",
         )
 
     @property
@@ -211,7 +254,7 @@ class Study:
     @property
     def sessions_per_generation(self) -> int:
         """Sessions that score one generation."""
-        return self.file.search.population
+        return self.file.search.population * len(self.groups)
 
     @property
     def by_gradient(self) -> bool:
@@ -222,6 +265,22 @@ class Study:
     def generations(self) -> int:
         """Generations of the whole study."""
         return self.file.study.components * self.file.search.generations
+
+    @property
+    def learner(self) -> Learner | None:
+        """The learner that stands in for the subject of a study without groups."""
+        return self.learners.get("")
+
+    def stand_ins(self) -> dict[str, Learner]:
+        """A learner for every group; raises :class:`StudyFileError` if one has none."""
+        for group in self.groups:
+            if group not in self.learners:
+                section = f"groups.{group}" if group else "simulated_subject"
+                raise StudyFileError(
+                    f"there is no [{section}] section with a learner: "
+                    "nobody to simulate"
+                )
+        return self.learners
 
 
 def load(path: Path, null: bool = False) -> Study:
@@ -269,6 +328,25 @@ def _refuse(faults: list[str]) -> None:
         raise StudyFileError("\n  ".join(["", *faults]))
 
 
+def _groups(file: StudyFile) -> tuple[str, ...]:
+    """Names of the groups, the chosen one first; one without name if there are none."""
+    chosen = file.objective.chosen
+    return tuple(sorted(file.groups, key=lambda name: name != chosen)) or ("",)
+
+
+def _learners(file: StudyFile, faults: list[str]) -> dict[str, Learner]:
+    """The learner that stands in for each group, of those that have one."""
+    sections = {
+        f"groups.{name}": name for name, options in file.groups.items() if options
+    }
+    if file.simulated_subject is not None:
+        sections["simulated_subject"] = ""
+    return {
+        group: _build(LEARNERS, section, "learner", file, faults)
+        for section, group in sections.items()
+    }
+
+
 def _build(
     catalogue: Mapping[str, type[Any]],
     section: str,
@@ -277,7 +355,8 @@ def _build(
     faults: list[str],
 ) -> Any:
     """One catalogue entry made from its section; faults are added to ``faults``."""
-    options = dict(getattr(file, section))
+    first, _, group = section.partition(".")
+    options = dict(getattr(file, first)[group] if group else getattr(file, first))
     name = options.pop(choice, None) if choice else next(iter(catalogue))
     if name not in catalogue:
         known = ", ".join(sorted(catalogue))

@@ -27,10 +27,15 @@ class Subject:
         transport: Transport,
         token: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        group: str | None = None,
     ) -> None:
-        """``name`` is the subject's pseudonym; ``token`` the server's, if any."""
+        """``name`` is the subject's pseudonym; ``token`` the server's, if any.
+
+        ``group`` is the subject's, where the study has groups.
+        """
         self._name, self._adapter, self._transport = name, adapter, transport
         self._token, self._sleep = token, sleep
+        self._group = {"group": group} if group else {}
         # A heartbeat must not come between a message and its reply.
         self._line = threading.Lock()
 
@@ -76,6 +81,7 @@ class Subject:
             protocol=PROTOCOL,
             subject=self._name,
             simulated=self._adapter.simulated,
+            **self._group,
         )
 
     def _beat(self, session: str) -> None:

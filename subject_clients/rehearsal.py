@@ -24,6 +24,8 @@ def rehearse(
 ) -> None:
     """Serve ``study`` to simulated subjects until it is over, or ``sessions`` ended.
 
+    ``subjects`` of each group at a time.
+
     Raises ``OSError`` when server or subjects stop before that.
     """
     url = f"http://127.0.0.1:{port}"

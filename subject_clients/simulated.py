@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -79,31 +79,41 @@ _SIDES = {"left": -1.0, "right": 1.0}
 def run_subjects(
     name: str,
     count: int,
-    be_born: Callable[[], Simulated],
+    be_born: Callable[[str], Simulated],
     connect: Callable[[], Transport],
     token: str | None = None,
+    groups: Sequence[str] = ("",),
 ) -> None:
-    """``count`` subjects at a time, one session each, until the study is over.
+    """``count`` subjects of each group at a time, until the study is over.
 
-    Raises the first fault that any of them met.
+    Each has one session; ``be_born`` makes one of a group. Raises the first fault
+    that any of them met.
     """
     run = secrets.token_hex(4)  # a naive subject never comes back under its name
     faults: list[Exception] = []
 
-    def live(place: int) -> None:
+    def live(place: int, group: str) -> None:
         transport = connect()
         try:
             over, born = False, 0
             while not over and not faults:
-                subject = f"{name}-{run}-{place}-{born}"
-                over = Subject(subject, be_born(), transport, token).run_session().study
+                subject = Subject(
+                    f"{name}-{run}-{place}-{born}",
+                    be_born(group),
+                    transport,
+                    token,
+                    group=group,
+                )
+                over = subject.run_session().study
                 born += 1
         except Exception as fault:
             faults.append(fault)
         finally:
             transport.close()
 
-    threads = [threading.Thread(target=live, args=(i,)) for i in range(count)]
+    # Threads of its own for each group: none can leave another waiting for ever.
+    places = enumerate(group for group in groups for _ in range(count))
+    threads = [threading.Thread(target=live, args=place) for place in places]
     for thread in threads:
         thread.start()
     for thread in threads:

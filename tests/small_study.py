@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,9 @@ def hello(desk: Desk, subject: str, **more: Any) -> Any:
     return send(desk, "hello", protocol=1, subject=subject, **more)
 
 
-def be_born(study: Study) -> Simulated:
-    """The simulated subject of a study."""
-    assert study.learner is not None
-    return Simulated(study.learner, study.responses, study.seed)
+def be_born(study: Study, group: str = "") -> Simulated:
+    """A simulated subject of a study."""
+    return Simulated(study.stand_ins()[group], study.responses, study.seed)
 
 
 def run_one(
@@ -100,6 +100,7 @@ def run_one(
     name: str,
     study: Study | None = None,
     sleep: Callable[[float], object] | None = None,
+    group: str = "",
 ) -> Done:
     """One simulated subject runs one session through a handler.
 
@@ -109,16 +110,23 @@ def run_one(
     def never(_: float) -> None:
         raise AssertionError("a subject alone at its desk was told to wait")
 
-    adapter = be_born(study or small_study())
-    transport = InMemory(handle)
-    return Subject(name, adapter, transport, sleep=sleep or never).run_session()
+    subject = Subject(
+        name,
+        be_born(study or small_study(), group),
+        InMemory(handle),
+        sleep=sleep or never,
+        group=group,
+    )
+    return subject.run_session()
 
 
 def run_all(desk: Desk) -> None:
     """Simulated subjects come one after the other until the study is over."""
-    number = 0
-    while not run_one(desk.handle, f"sim-{number}", desk.state.study).study:
-        number += 1
+    study = desk.state.study
+    for number in count():
+        group = next((g for g in study.groups if desk.state.free(g)), study.groups[0])
+        if run_one(desk.handle, f"sim-{number}", study, group=group).study:
+            return
 
 
 def facts(journal: Journal, *kinds: type[Fact]) -> list[Any]:
@@ -146,6 +154,7 @@ def snapshot(state: StudyState) -> dict[str, Any]:
         "sessions",
         "exposures",
         "holding",
+        "group_of",
         "opened",
     ]
     return {

@@ -350,10 +350,9 @@ def test_subjects_stop_at_the_first_fault_of_any(desk: Desk) -> None:
         def present(self, _: Trial) -> Answer:
             raise ZeroDivisionError
 
-    def born_broken() -> Simulated:
+    def born_broken(group: str) -> Simulated:
         study = small_study()
-        assert study.learner is not None
-        return Broken(study.learner, study.responses, study.seed)
+        return Broken(study.learners[group], study.responses, study.seed)
 
     with pytest.raises(ZeroDivisionError):
         run_subjects("sim", 2, born_broken, lambda: InMemory(desk.handle))
@@ -361,7 +360,10 @@ def test_subjects_stop_at_the_first_fault_of_any(desk: Desk) -> None:
 
 def test_many_subjects_at_once_finish_the_study(desk: Desk, journal: Journal) -> None:
     run_subjects(
-        "sim", 3, lambda: be_born(small_study()), lambda: InMemory(desk.handle)
+        "sim",
+        3,
+        lambda group: be_born(small_study(), group),
+        lambda: InMemory(desk.handle),
     )
     assert desk.state.finished
     names = [fact.subject for fact in facts(journal, SessionOpened)]

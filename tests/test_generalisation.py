@@ -71,7 +71,7 @@ def test_what_cannot_be_scored_has_no_error(
 
 
 def test_meta_loss_is_a_weighted_sum_and_passes_nan_on() -> None:
-    errors = np.array([0.5, np.nan])
+    errors = np.array([[0.5], [np.nan]])
     penalties = np.array([[0.1, 0.2], [0.1, 0.2]])
     found = Objective(2.0, 3.0, 4.0).meta_losses(errors, penalties)
     np.testing.assert_allclose(found, [2.1, np.nan])

@@ -47,6 +47,7 @@ REQUEST_STRATEGIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         optional={
             "token": maybe_token,
             "simulated": st.booleans(),
+            "group": names,
             "capabilities": st.dictionaries(names, texts | numbers | st.booleans()),
         },
     ),
@@ -178,6 +179,12 @@ BAD: dict[str, tuple[str, Any, Any, Any]] = {
     "an unknown key": ("hello", HELLO | {"subjekt": "x"}, None, "subjekt"),
     "half a character as key": ("hello", HELLO | {"\ud800": 1}, None, "string"),
     "an endless key": ("hello", HELLO | {"k" * 10**6: 1}, None, "not permitted"),
+    "a group where there is none": (
+        "hello",
+        HELLO | {"group": "control"},
+        "wrong_group",
+        "none in this study",
+    ),
     "a number as truth": ("hello", HELLO | {"simulated": 1}, None, "boolean"),
     "a deep capability": (
         "hello",

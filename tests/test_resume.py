@@ -121,7 +121,7 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
             run_subjects,
             "here",
             2,
-            lambda: be_born(Study(STUDY)),
+            lambda group: be_born(Study(STUDY), group),
             lambda: Remembering(url, acknowledged),
         )
         for moment in moments:

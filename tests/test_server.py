@@ -45,9 +45,10 @@ def run_over_both_transports(desk: Desk, url: str, token: str | None = None) -> 
         run_subjects(
             name,
             2,
-            lambda: be_born(desk.state.study),
+            lambda group: be_born(desk.state.study, group),
             lambda: TRANSPORTS[name](url, 20.0),
             token,
+            desk.state.study.groups,
         )
 
     threads = [threading.Thread(target=join, args=(name,)) for name in TRANSPORTS]
