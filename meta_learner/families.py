@@ -5,6 +5,7 @@ makes labels of it. Every family is scaled so that genes drawn from N(0, 1) are
 sensible functions: one step size serves all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Protocol
@@ -12,6 +13,7 @@ from typing import Literal, Protocol
 import jax
 import jax.numpy as jnp
 
+from meta_learner.convolution import CNN
 from stimuli.space import StimulusSpace
 
 
@@ -83,28 +85,47 @@ class MLP:
 
     def genes(self, space: StimulusSpace) -> int:
         """Weights and biases of all layers."""
-        return sum((i + 1) * o for i, o in pairwise(self._widths(space)))
+        return perceptron_genes(self._widths(space))
 
     def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
         """Output of the network, weights scaled by 1/sqrt(inputs of the layer)."""
-        activation = jax.nn.relu if self.activation == "relu" else jnp.tanh
-        value, start = x, 0
-        widths = self._widths(space)
-        for layer, (inputs, outputs) in enumerate(pairwise(widths)):
-            stop = start + (inputs + 1) * outputs
-            block = theta[start:stop].reshape(inputs + 1, outputs)
-            value = (value @ block[:-1] + block[-1]) * jnp.sqrt(2.0 / (inputs + 1))
-            if layer < len(widths) - 2:
-                value = activation(value)
-            start = stop
-        return jnp.cos(value[:, 0]) if self.output == "cos" else value[:, 0]
+        value = perceptron(theta, x, self._widths(space), self.activation)[:, 0]
+        return jnp.cos(value) if self.output == "cos" else value
 
     def _widths(self, space: StimulusSpace) -> tuple[int, ...]:
         return (len(space.features), *self.hidden, 1)
+
+
+def perceptron_genes(widths: Sequence[int]) -> int:
+    """Weights and biases of a perceptron with layers of these widths."""
+    return sum((i + 1) * o for i, o in pairwise(widths))
+
+
+def perceptron(
+    theta: jax.Array,
+    x: jax.Array,
+    widths: Sequence[int],
+    activation: Literal["relu", "tanh"],
+) -> jax.Array:
+    """Outputs of a multi-layer perceptron, ``(n, inputs)`` to ``(n, outputs)``.
+
+    ``theta`` is scaled by 1/sqrt(inputs of the layer): N(0, 1) suits every gene.
+    """
+    hidden = jax.nn.relu if activation == "relu" else jnp.tanh
+    value, start = x, 0
+    for layer, (inputs, outputs) in enumerate(pairwise(widths)):
+        stop = start + (inputs + 1) * outputs
+        block = theta[start:stop].reshape(inputs + 1, outputs)
+        value = (value @ block[:-1] + block[-1:]) * jnp.sqrt(2.0 / (inputs + 1))
+        if layer < len(widths) - 2:
+            value = hidden(value)
+        start = stop
+    return value
 
 
 FAMILIES: dict[str, type[LabellingFamily]] = {
     "linear": Linear,
     "basis": Basis,
     "mlp": MLP,
+    "cnn": CNN,
 }

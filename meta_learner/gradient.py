@@ -21,6 +21,9 @@ from meta_learner.objective import Objective
 from simulated_subjects.learner import Learner
 
 
+MEMORY = 100
+"""Steps over which the running mean forgets."""
+
 OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "adam": optax.adam,
     "adagrad": optax.adagrad,
@@ -29,9 +32,10 @@ OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
 
 
 class State(NamedTuple):
-    """Where a descent stands: ``theta`` (genes,) and the optimiser's moments."""
+    """Where a descent stands: ``theta`` (genes,), its running mean, the optimiser."""
 
     theta: jax.Array
+    mean: jax.Array
     moments: Any
 
 
@@ -58,7 +62,7 @@ class Gradient:
     method: str
     population: int
     genes: int
-    step_size: float = 0.03
+    step_size: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuse an optimiser that is unknown."""
@@ -69,16 +73,20 @@ class Gradient:
     def init(self, key: jax.Array) -> State:
         """A random labelling: genes from N(0, 1)."""
         theta = jax.random.normal(key, (self.genes,))
-        return State(theta, self._optax.init(theta))
+        return State(theta, theta, self._optax.init(theta))
 
     def best(self, state: State) -> jax.Array:
-        """Where the descent stands, ``(genes,)``: what is frozen as a component."""
-        return state.theta
+        """Mean of the last hundred or so steps, ``(genes,)``: less noise than the last.
+
+        What is frozen as a component.
+        """
+        return state.mean
 
     def step(self, state: State, slope: jax.Array) -> State:
         """One step along a gradient ``(genes,)``; one that is not finite is skipped."""
         updates, moments = self._optax.update(slope, state.moments, state.theta)
-        after = State(optax.apply_updates(state.theta, updates), moments)
+        theta = optax.apply_updates(state.theta, updates)
+        after = State(theta, state.mean + (theta - state.mean) / MEMORY, moments)
         return where(jnp.isfinite(slope).all(), after, state)
 
     @property
@@ -128,12 +136,12 @@ class Problem:
         """Meta-loss over the individuals of ``keys`` (individuals,), and its parts."""
         penalties = self.labeller.penalties(series, theta)
         if self.objective.generalisation_weight == 0:
-            errors = jnp.full(len(self.learners), jnp.nan)
+            errors = counted = jnp.zeros(0)
         else:
             component = self.labeller.freeze(series, theta)
-            one = partial(self.errors, series, component)
-            errors = jax.vmap(one)(keys).mean(0)
-        loss = self.objective.meta_losses(errors[None], penalties[None])[0]
+            each = jax.vmap(partial(self.errors, series, component))(keys)
+            errors, counted = (every.mean(0) for every in each)
+        loss = self.objective.meta_losses(counted[None], penalties[None])[0]
         return loss, Steps(errors, penalties)
 
 
@@ -173,7 +181,7 @@ def descend(
 
 
 def to_rows(state: State) -> list[jax.Array]:
-    """The state as arrays of one dimension: ``theta`` first, then the moments."""
+    """The state as arrays of one dimension: ``theta``, mean, moments."""
     return [jnp.atleast_1d(leaf) for leaf in jax.tree.leaves(state)]
 
 

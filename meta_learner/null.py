@@ -102,7 +102,7 @@ def _null_descent(
     starts = jax.vmap(search.init)(keys)
     weights = _weights(labeller, objective, series)
     if not weights.any():
-        return starts.theta
+        return starts.mean
 
     def one(before: Series, start: State) -> jax.Array:
         def loss(theta: jax.Array) -> jax.Array:
@@ -111,7 +111,7 @@ def _null_descent(
         def step(_: int, state: State) -> State:
             return search.step(state, jax.grad(loss)(state.theta))
 
-        return jax.lax.fori_loop(0, steps, step, start).theta
+        return jax.lax.fori_loop(0, steps, step, start).mean
 
     return jax.vmap(one)(series, starts)
 

@@ -1,6 +1,7 @@
 """The studies behind one figure: run with several seeds into one journal."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -52,7 +53,8 @@ class Experiment:
 
     def _run_one(self, name: str, seed: int, sections: Sequence[Sections]) -> Finding:
         self.progress(f"{name}, seed {seed}")
-        study = {"study": {"name": f"{name}-{seed}", "seed": seed}}
+        stream = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{seed}")
+        study = {"study": {"name": stream, "seed": seed}}
         loaded = Study(to_toml(merged(OURS, *sections, study)))
         journal = Journal(str(self.folder / "journal.db"), loaded.name)
         try:

@@ -39,7 +39,7 @@ def fig2b(experiment: Experiment) -> Result:
 
 def fig2c(experiment: Experiment) -> Result:
     """Kernel regression on the sphere."""
-    shown = (SPHERE, session(20, 80))
+    shown = (SPHERE, session(10, 50))
     paper = "99 % in first-order harmonics"
     return _first(experiment, "fig2c", shown, RELU_KERNEL, paper)
 
@@ -135,7 +135,7 @@ def fig8(experiment: Experiment) -> Result:
 
 def fig10(experiment: Experiment) -> Result:
     """Three divergences as penalties on the label distribution, weight 1 each."""
-    shown = (SPHERE, session(20, 80))
+    shown = (SPHERE, session(10, 50))
     result = Result()
     for name in DIVERGENCES:
         penalty = {"objective": {"label_distribution": name}}

@@ -14,7 +14,7 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 OURS: Sections = {
     "labelling": {"family": "basis", "degree": 4},
-    "search": {"method": "adam", "population": 8, "generations": 1000},
+    "search": {"method": "adam", "population": 8, "generations": 600},
 }
 """Default objective, and labels that favour no order: what all figures share."""
 

@@ -118,8 +118,8 @@ class MetaSteps:
     """Meta-steps of a gradient search, from number ``generation`` on.
 
     ``errors`` (steps, groups) are relative errors, the mean of the individuals;
-    ``penalties`` (steps, 2). ``search`` is where the search then stands: theta,
-    then the moments of its optimiser, float32 in shortest exact decimals.
+    ``penalties`` (steps, 2). ``search`` is where the search then stands: theta, its
+    running mean, moments of the optimiser; float32 in shortest exact decimals.
     """
 
     component: int

@@ -29,8 +29,7 @@ from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
-from stimuli.space import StimulusSpace
-from stimuli.table import Table
+from stimuli.space import FromFile, StimulusSpace
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -208,8 +207,8 @@ class Study:
             faults,
         )
         _refuse(faults)
-        if isinstance(space, Table):  # what it holds is part of the study
-            self.sha256 = _hash(text.encode() + Path(space.path).read_bytes())
+        if isinstance(space, FromFile):  # what that holds is part of the study
+            self.sha256 = _hash(text.encode() + space.content())
         objective, search = self.file.objective, self.file.search
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality

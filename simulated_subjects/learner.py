@@ -23,3 +23,18 @@ class Learner(Protocol):
     def predict(self, state: Any, x: jax.Array) -> jax.Array:
         """Labels predicted for stimuli ``(m, features)``, shape ``(m,)``."""
         ...
+
+
+class UnsupervisedLearner(Protocol):
+    """A subject that learns a representation of stimuli that have no labels.
+
+    Implementations are as those of :class:`Learner`.
+    """
+
+    def train(self, key: jax.Array, x: jax.Array) -> Any:
+        """Learn from stimuli ``(n, features)``; ``key`` is the individual."""
+        ...
+
+    def embed(self, state: Any, x: jax.Array) -> jax.Array:
+        """Representation of stimuli ``(m, features)``, shape ``(m, dimensions)``."""
+        ...

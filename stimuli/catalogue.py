@@ -2,6 +2,9 @@
 
 from stimuli.circle import Circle
 from stimuli.hypercube import Hypercube
+from stimuli.images import Images
+from stimuli.phase_difference import PhaseDifference
+from stimuli.recorded import Recorded
 from stimuli.space import StimulusSpace
 from stimuli.sphere import Sphere
 from stimuli.table import Table
@@ -11,4 +14,7 @@ SPACES: dict[str, type[StimulusSpace]] = {
     "sphere": Sphere,
     "hypercube": Hypercube,
     "table": Table,
+    "recorded": Recorded,
+    "images": Images,
+    "phase_difference": PhaseDifference,
 }

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import norm, qmc
 
+from stimuli.polynomials import hermite, legendre, powers
 from stimuli.space import Feature
 
 MOST_FUNCTIONS = 10_000
@@ -65,12 +66,12 @@ class Hypercube:
                 f"basis functions: expected at most {MOST_FUNCTIONS}"
             )
         if self.distribution == "uniform":
-            single = _legendre(2 * x - 1, degree)
+            single = legendre(2 * x - 1, degree)
         else:
-            single = _hermite(x, degree)
-        powers = np.array(_powers(self.dimensions, degree))
-        chosen = single[:, np.arange(self.dimensions)[None], powers]
-        return chosen.prod(-1), jnp.asarray(powers.sum(1))
+            single = hermite(x, degree)
+        exponents = np.array(powers(self.dimensions, degree))
+        chosen = single[:, np.arange(self.dimensions)[None], exponents]
+        return chosen.prod(-1), jnp.asarray(exponents.sum(1))
 
     def view(self, x: jax.Array) -> jax.Array:
         """The first two features (one feature: that feature and zero)."""
@@ -83,35 +84,3 @@ class Hypercube:
         cube = qmc.Halton(self.dimensions, scramble=False).random(n + 1)[1:]
         points = cube if self.distribution == "uniform" else norm.ppf(cube)
         return jnp.asarray(points, dtype=jnp.float32)
-
-
-def _powers(dimensions: int, degree: int) -> list[tuple[int, ...]]:
-    """Exponents of all monomials up to ``degree``, lowest total degree first."""
-    if dimensions == 1:
-        return [(k,) for k in range(degree + 1)]
-    return sorted(
-        (
-            (head, *tail)
-            for head in range(degree + 1)
-            for tail in _powers(dimensions - 1, degree - head)
-        ),
-        key=sum,
-    )
-
-
-def _legendre(t: jax.Array, degree: int) -> jax.Array:
-    """Legendre polynomials of mean square 1 on [-1, 1], ``(..., degree + 1)``."""
-    terms = [jnp.ones_like(t), t]
-    for k in range(1, degree):  # Bonnet's recurrence
-        terms.append(((2 * k + 1) * t * terms[k] - k * terms[k - 1]) / (k + 1))
-    scaled = [math.sqrt(2 * k + 1) * term for k, term in enumerate(terms)]
-    return jnp.stack(scaled[: degree + 1], -1)
-
-
-def _hermite(t: jax.Array, degree: int) -> jax.Array:
-    """Hermite polynomials of mean square 1 under N(0, 1), ``(..., degree + 1)``."""
-    terms = [jnp.ones_like(t), t]
-    for k in range(1, degree):
-        next_term = t * terms[k] - math.sqrt(k) * terms[k - 1]
-        terms.append(next_term / math.sqrt(k + 1))
-    return jnp.stack(terms[: degree + 1], -1)

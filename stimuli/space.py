@@ -1,7 +1,7 @@
 """What every stimulus space offers: the contract of this folder."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -49,4 +49,13 @@ class StimulusSpace(Protocol):
 
     def grid(self, n: int) -> jax.Array:
         """About ``n`` stimuli that cover the space evenly, ``(about n, features)``."""
+        ...
+
+
+@runtime_checkable
+class FromFile(Protocol):
+    """A space made from a file: what that holds is part of a study."""
+
+    def content(self) -> bytes:
+        """The file, as it is now."""
         ...

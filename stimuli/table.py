@@ -108,9 +108,13 @@ class Table:
         del n
         return jnp.asarray(self._points)
 
+    def content(self) -> bytes:
+        """The file, as it is now."""
+        return Path(self.path).read_bytes()
+
     @cached_property
-    def _file(self) -> "_File":
-        return _read(Path(self.path))
+    def _file(self) -> "TableFile":
+        return read_table(Path(self.path))
 
     @cached_property
     def _points(self) -> NDArray[np.float32]:
@@ -152,15 +156,15 @@ class Table:
         return np.concatenate([np.ones((n, 1)), functions], 1)
 
 
-class _File(NamedTuple):
-    """``values`` (rows, features) and ``rows`` as they are presented."""
+class TableFile(NamedTuple):
+    """What a table holds: ``values`` (rows, features), ``rows`` as presented."""
 
     features: tuple[Feature, ...]
     values: NDArray[np.float64]
     rows: list[dict[str, Any]]
 
 
-def _read(path: Path) -> _File:
+def read_table(path: Path) -> TableFile:
     """What a table holds; every fault is a ``ValueError`` that says where it is."""
     (_, header), *stimuli = _lines(path)
     names = _feature_names(path, header)
@@ -187,7 +191,7 @@ def _read(path: Path) -> _File:
         Feature(name, unit, float(column.min()), float(column.max()))
         for (name, unit), column in zip(names.values(), values.T, strict=True)
     )
-    return _File(features, values, rows)
+    return TableFile(features, values, rows)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from scipy.stats import kstest, wasserstein_distance
 
 from meta_learner import labelling
+from meta_learner.convolution import CNN
 from meta_learner.families import FAMILIES, MLP, Basis, LabellingFamily, Linear
 from meta_learner.label_distribution import PENALTIES, ascending, to_uniform
 from meta_learner.labelling import Labeller, Series, freeze
@@ -28,6 +29,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "linear": [{}],
     "basis": [{"degree": 3}],
     "mlp": [{}, {"hidden": (5,), "activation": "tanh", "output": "cos"}],
+    "cnn": [{"channels": (2, 3), "kernel": 2}, {"channels": (2,), "stride": 1}],
 }
 KEY = jax.random.key(11)
 
@@ -305,7 +307,7 @@ def test_every_family_has_an_example() -> None:
     [(name, options) for name, every in EXAMPLES.items() for options in every],
 )
 def test_family_uses_every_gene(name: str, options: dict[str, Any]) -> None:
-    space = Hypercube(2)
+    space = Hypercube(9 if name == "cnn" else 2)  # images of 3 x 3
     family: LabellingFamily = TypeAdapter(FAMILIES[name]).validate_python(options)
     x = space.sample(KEY, 30)
 
@@ -368,6 +370,11 @@ RAW_WAVY = jax.jit(partial(WAVY.raw, Sphere()))
         (lambda: Basis(31), "degree must be 1 to 30, got 31"),
         (lambda: MLP((0,)), r"1 to 4096 units, got \(0,\)"),
         (lambda: MLP((16, 5000)), r"1 to 4096 units, got \(16, 5000\)"),
+        (lambda: CNN(()), r"1 to 256 for each convolution, got \(\)"),
+        (lambda: CNN((4, 0)), r"1 to 256 for each convolution, got \(4, 0\)"),
+        (lambda: CNN(kernel=16), "kernel must be 1 to 15, got 16"),
+        (lambda: CNN(kernel=2, stride=3), "stride must be 1 to 2, .* got 3"),
+        (lambda: CNN().genes(Circle()), "expects square images .* got 2 features"),
     ],
 )
 def test_family_refuses(make: Callable[[], Any], message: str) -> None:
