@@ -71,12 +71,15 @@ class MLP:
     """Multi-layer perceptron, the paper's meta-learner (section 2).
 
     ``output = "cos"`` is the paper's bounded output; ``linear`` leaves the
-    bounds to the label distribution.
+    bounds to the label distribution. Weights begin as large as keeps a ReLU
+    network's activity (``he``), or as PyTorch draws them (``torch``), which
+    makes smoother functions.
     """
 
     hidden: tuple[int, ...] = (16, 16)
     activation: Literal["relu", "tanh"] = "relu"
     output: Literal["linear", "cos"] = "linear"
+    initialisation: Literal["he", "torch"] = "he"
 
     def __post_init__(self) -> None:
         """Refuse layers of no unit or of absurd size."""
@@ -89,6 +92,7 @@ class MLP:
 
     def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
         """Output of the network, weights scaled by 1/sqrt(inputs of the layer)."""
+        gain = 2.0 if self.initialisation == "he" else 1 / 3
         value = perceptron(theta, x, self._widths(space), self.activation)[:, 0]
         return jnp.cos(value) if self.output == "cos" else value
 
@@ -116,7 +120,7 @@ def perceptron(
     for layer, (inputs, outputs) in enumerate(pairwise(widths)):
         stop = start + (inputs + 1) * outputs
         block = theta[start:stop].reshape(inputs + 1, outputs)
-        value = (value @ block[:-1] + block[-1:]) * jnp.sqrt(2.0 / (inputs + 1))
+        value = (value @ block[:-1] + block[-1:]) * jnp.sqrt(gain / (inputs + 1))
         if layer < len(widths) - 2:
             value = hidden(value)
         start = stop

@@ -207,7 +207,10 @@ def dissimilarity(x: jax.Array, z: jax.Array) -> jax.Array:
 
 
 class Measured(NamedTuple):
-    """Per meta-step: mean ``error``; ``concentration`` and ``clumping`` of inputs."""
+    """Per meta-step: mean ``error``; ``concentration`` and ``clumping`` of inputs.
+
+    NaN for error and clumping that have no weight.
+    """
 
     error: jax.Array
     concentration: jax.Array
@@ -236,15 +239,15 @@ class DataProblem:
         """Meta-loss over so many newly born individuals, and its parts."""
         clump_key, *keys = jax.random.split(key, 1 + individuals)
         x = self.generator.reference(theta)
-        error = jnp.zeros(())
+        error = clumps = jnp.full((), jnp.nan)  # not evaluated
         if self.error_weight:
             error = jax.vmap(partial(self._error, theta))(jnp.stack(keys)).mean()
-        clumps = clumping(x[:_CLUMPING_NOISE], clump_key)
+        if self.clumping_weight:
+            clumps = clumping(x[:_CLUMPING_NOISE], clump_key)
         parts = Measured(error, concentration(x), clumps)
         weights = (self.error_weight, self.concentration_weight, self.clumping_weight)
-        loss = sum(
-            (w * part for w, part in zip(weights, parts, strict=True)), jnp.zeros(())
-        )
+        weighed = [w * part for w, part in zip(weights, parts, strict=True) if w]
+        loss = sum(weighed, jnp.zeros(()))
         return loss, parts
 
     def _error(self, theta: jax.Array, key: jax.Array) -> jax.Array:

@@ -21,14 +21,14 @@ from meta_learner.objective import Objective
 from simulated_subjects.learner import Learner
 
 
-MEMORY = 100
-"""Steps over which the running mean forgets."""
-
 OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "adam": optax.adam,
     "adagrad": optax.adagrad,
 }
 """Optimisers by name; Adagrad is what the paper's code uses."""
+
+MEMORY = {"adam": 100, "adagrad": 1}
+"""Steps over which the running mean forgets; those of Adagrad shrink by themselves."""
 
 
 class State(NamedTuple):
@@ -76,7 +76,7 @@ class Gradient:
         return State(theta, theta, self._optax.init(theta))
 
     def best(self, state: State) -> jax.Array:
-        """Mean of the last hundred or so steps, ``(genes,)``: less noise than the last.
+        """Running mean of the steps, ``(genes,)``: has less noise than the last one.
 
         What is frozen as a component.
         """
@@ -86,7 +86,8 @@ class Gradient:
         """One step along a gradient ``(genes,)``; one that is not finite is skipped."""
         updates, moments = self._optax.update(slope, state.moments, state.theta)
         theta = optax.apply_updates(state.theta, updates)
-        after = State(theta, state.mean + (theta - state.mean) / MEMORY, moments)
+        mean = state.mean + (theta - state.mean) / MEMORY[self.method]
+        after = State(theta, mean, moments)
         return where(jnp.isfinite(slope).all(), after, state)
 
     @property

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.distance import REPLICATES
 from analysis.finding import Finding, find
 from analysis.recovery import Floats
 from meta_learner.assignment import named_key
@@ -27,6 +26,9 @@ from server.study_file import Study
 
 
 Progress = Callable[[str], None]
+
+REPLICATES = 20
+"""Null series of each seed; those of all seeds count together."""
 
 FRESH = 128
 """Newly born individuals by which a component found is judged."""
@@ -60,7 +62,7 @@ class Experiment:
         try:
             self.ran += not any(True for _ in journal.read())
             dry_run(loaded, journal)
-            return find(name, journal.read())
+            return find(name, journal.read(), REPLICATES)
         finally:
             journal.close()
 
@@ -96,8 +98,8 @@ def order_power(
     """Mean power of some components in an order: per seed, and of the null."""
     column = order - 1
     ours = [f.recovered.power[components, column].mean() for f in findings]
-    null = findings[0].null[:, components, column].mean(1)
-    return tuple(map(float, ours)), tuple(map(float, null))
+    null = [f.null[:, components, column].mean(1) for f in findings]
+    return tuple(map(float, ours)), tuple(map(float, np.concatenate(null)))
 
 
 def label_deviation(finding: Finding) -> Floats:
@@ -122,19 +124,19 @@ def fresh_errors(finding: Finding, series: Series | None = None) -> Floats:
     return np.asarray(jnp.stack(rows), np.float64)
 
 
-def null_of(finding: Finding, replicates: int = REPLICATES) -> Series:
+def null_of(finding: Finding) -> Series:
     """The study's null series, every array with a leading axis of replicates."""
     study = finding.record.study
     blind = replace(study.objective, generalisation_weight=0.0)
     key = named_key(study.seed, "no-learner null")
     budget = finding.recovered.generations
-    return null_series(study.labeller, study.search, blind, budget, key, replicates)
+    return null_series(study.labeller, study.search, blind, budget, key, REPLICATES)
 
 
-def null_labels_at(finding: Finding, x: jax.Array) -> Floats:
-    """Labels of stimuli by the null, (replicates, components, n)."""
-    labels = null_labels(finding.record.study.labeller, null_of(finding), x)
-    return np.asarray(labels, np.float64)
+def null_labels_at(findings: Sequence[Finding], x: jax.Array) -> Floats:
+    """Labels of stimuli by the nulls of all seeds, (replicates, components, n)."""
+    each = [null_labels(f.record.study.labeller, null_of(f), x) for f in findings]
+    return np.concatenate([np.asarray(labels, np.float64) for labels in each])
 
 
 @partial(jax.jit, static_argnums=0)

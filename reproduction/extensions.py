@@ -106,7 +106,7 @@ def _made(
         "shares": _shares(variance),
         "spectra": _shares(spectra),
         "participation": [float(1 / np.square(s).sum()) for s in _shares(spectra)],
-        "error": error.tolist(),
+        "error": error.tolist() if problem.error_weight else None,
         "inputs": x[0, :300].round(4).tolist(),
         "labels": y[0, :300].round(4).tolist(),
     }

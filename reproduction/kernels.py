@@ -112,7 +112,7 @@ def fig8(experiment: Experiment) -> Result:
     three = (*shown, components(3))
     diagnostic = experiment.run("diagnostic", *three, DIAGNOSTIC)
     worst = tuple(float(f.recovered.power[:3, 0].min()) for f in ours)
-    null = tuple(map(float, ours[0].null[:, :3, 0].min(1)))
+    null = tuple(np.concatenate([f.null[:, :3, 0].min(1) for f in ours]).tolist())
     return Result(
         [
             Claim(

@@ -2,8 +2,8 @@
 
 The paper's are those of its public code (ridge and kernel learners, contrast, CNN,
 mushroom body, ReLU network); their weights were chosen by hand for each figure.
-Initialisation is ours, and so the step size: their learning rate in our units,
-where a gene's initial standard deviation is 1.
+The step size is their learning rate in our units, where a gene's initial standard
+deviation is 1.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,13 @@ def components(n: int) -> Sections:
     return {"study": {"components": n}}
 
 
-def mlp(*hidden: int, output: str = "linear") -> Sections:
+def mlp(*hidden: int, **options: str) -> Sections:
     """Labellings by a multi-layer perceptron, as the paper's."""
-    return {"labelling": {"family": "mlp", "hidden": list(hidden), "output": output}}
+    return {"labelling": {"family": "mlp", "hidden": list(hidden), **options}}
+
+
+def _torch(*hidden: int, output: str = "linear") -> Sections:
+    return mlp(*hidden, output=output, initialisation="torch")
 
 
 def _paper(distribution: float, orthogonality: float, **options: Any) -> Sections:
@@ -75,12 +79,12 @@ _DOT_PRODUCTS = (1000 / 3) ** 2
 """Squared dot products over 1000 uniform labels, in squared correlations."""
 
 PAPER: dict[str, tuple[Sections, ...]] = {
-    "fig2b": (mlp(150, 150, output="cos"), _paper(2.0, 0.0), _adagrad(100)),
-    "fig2c": (mlp(150, 150, output="cos"), _paper(0.1, 0.0), _adagrad(100)),
-    "fig3b": (mlp(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(200)),
-    "fig3c": (mlp(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(2000)),
+    "fig2b": (_torch(150, 150, output="cos"), _paper(2.0, 0.0), _adagrad(100)),
+    "fig2c": (_torch(150, 150, output="cos"), _paper(0.1, 0.0), _adagrad(100)),
+    "fig3b": (_torch(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(200)),
+    "fig3c": (_torch(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(2000)),
     "fig9": (
-        mlp(150, 150),
+        _torch(150, 150),
         _paper(10.0, 1e-3 * _DOT_PRODUCTS, label_distribution="energy"),
         {"search": {"method": "adam", "population": 1, "generations": 500}},
     ),

@@ -12,7 +12,7 @@ from server.events import MetaSteps
 from server.study import StudyState
 from server.study_file import Study
 
-STRETCHES = 10
+STRETCHES = 5
 """Parts in which the meta-steps of a component are stored."""
 
 

@@ -1,8 +1,11 @@
 """Learners without labels: principal components, and the data they do well on."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from meta_learner.generator import (
@@ -17,21 +20,24 @@ from simulated_subjects.principal_components import PrincipalComponents, leading
 
 pytestmark = pytest.mark.usefixtures("strict_shapes")
 
+Array = npt.NDArray[Any]
+
 KEY = jax.random.key(7)
 
 
-def cloud(seed: int, n: int, *spread: float) -> np.ndarray:  # type: ignore[type-arg]
+def cloud(seed: int, n: int, *spread: float) -> jax.Array:
     rng = np.random.default_rng(seed)
     turned = np.linalg.qr(rng.standard_normal((len(spread),) * 2))[0]
     points = rng.standard_normal((n, len(spread))) * spread @ turned + 3
-    return points.astype(np.float32)  # type: ignore[no-any-return]
+    return jnp.asarray(points, jnp.float32)
 
 
 def test_principal_components_are_those_of_a_singular_value_decomposition() -> None:
     x = cloud(0, 40, 3, 2, 1, 0.5)
     learner = PrincipalComponents(2)
     state = jax.jit(learner.train)(KEY, x)
-    centred = x - x.mean(0)
+    points = np.asarray(x)
+    centred = points - points.mean(0)
     left, size, _ = np.linalg.svd(centred, full_matrices=False)
     found, expected = learner.embed(state, x), left[:, :2] * size[:2]
     np.testing.assert_allclose(abs(found), abs(expected), atol=1e-4)
@@ -40,7 +46,7 @@ def test_principal_components_are_those_of_a_singular_value_decomposition() -> N
 def test_dissimilarity_is_the_share_that_is_lost() -> None:
     """With all of the data learnt: the tail of squared eigenvalues (Eckart-Young)."""
     x = cloud(1, 60, 3, 2, 1, 0.5)
-    eigenvalues = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    eigenvalues = np.linalg.eigvalsh(np.cov(np.asarray(x).T))[::-1]
     for k in (1, 2, 3, 4):
         learner = PrincipalComponents(k)
         lost = dissimilarity(x, learner.embed(learner.train(KEY, x), x))
@@ -50,7 +56,7 @@ def test_dissimilarity_is_the_share_that_is_lost() -> None:
 
 @pytest.mark.parametrize("k", [1, 2])
 def test_slope_through_principal_components_is_that_of_small_steps(k: int) -> None:
-    x = jnp.asarray(cloud(2, 30, 3, 1.5, 0.8))
+    x = cloud(2, 30, 3, 1.5, 0.8)
     learner = PrincipalComponents(k)
     way = jnp.asarray(np.random.default_rng(3).standard_normal(x.shape), jnp.float32)
 
@@ -87,7 +93,7 @@ def test_principal_components_refuse_too_many_and_none() -> None:
         PrincipalComponents(0)
 
 
-def spectra(k: int, error_weight: float = 1.0) -> np.ndarray:  # type: ignore[type-arg]
+def spectra(k: int, error_weight: float = 1.0) -> Array:
     """Eigenvalue shares, largest first, of data found: ``(seeds, inputs)``."""
     problem = DataProblem(
         Generator(4, noise=4, hidden=(16,)),
@@ -106,7 +112,8 @@ def spectra(k: int, error_weight: float = 1.0) -> np.ndarray:  # type: ignore[ty
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     found = np.asarray(jax.jit(jax.vmap(one))(keys))
     values = np.stack([np.linalg.eigvalsh(np.cov(x.T))[::-1] for x in found])
-    return values / values.sum(1, keepdims=True)  # type: ignore[no-any-return]
+    shares: Array = values / values.sum(1, keepdims=True)
+    return shares
 
 
 def test_data_found_for_principal_components_fill_a_linear_subspace() -> None:
