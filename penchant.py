@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reproduction.cli import reproduce
 from subject_clients.catalogue import ADAPTERS, adapter_class
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def main() -> None:
     will cost, `dry-run` plays it with simulated subjects, `serve` runs it with
     real ones, `analyse` shows the bias that was found.
     """
+
+
+main.add_command(reproduce)
 
 
 @main.command()

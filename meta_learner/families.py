@@ -93,7 +93,8 @@ class MLP:
     def raw(self, space: StimulusSpace, theta: jax.Array, x: jax.Array) -> jax.Array:
         """Output of the network, weights scaled by 1/sqrt(inputs of the layer)."""
         gain = 2.0 if self.initialisation == "he" else 1 / 3
-        value = perceptron(theta, x, self._widths(space), self.activation)[:, 0]
+        value = perceptron(theta, x, self._widths(space), self.activation, gain)
+        value = value[:, 0]
         return jnp.cos(value) if self.output == "cos" else value
 
     def _widths(self, space: StimulusSpace) -> tuple[int, ...]:
@@ -110,10 +111,11 @@ def perceptron(
     x: jax.Array,
     widths: Sequence[int],
     activation: Literal["relu", "tanh"],
+    gain: float = 2.0,
 ) -> jax.Array:
     """Outputs of a multi-layer perceptron, ``(n, inputs)`` to ``(n, outputs)``.
 
-    ``theta`` is scaled by 1/sqrt(inputs of the layer): N(0, 1) suits every gene.
+    ``theta`` is scaled by sqrt(gain / inputs of the layer): N(0, 1) suits every gene.
     """
     hidden = jax.nn.relu if activation == "relu" else jnp.tanh
     value, start = x, 0

@@ -23,19 +23,24 @@ from simulated_subjects.learner import Learner
 
 OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "adam": optax.adam,
-    "adagrad": optax.adagrad,
+    # As PyTorch's: optax begins as if it had seen gradients.
+    "adagrad": partial(optax.adagrad, initial_accumulator_value=0.0, eps=1e-10),
 }
 """Optimisers by name; Adagrad is what the paper's code uses."""
 
 MEMORY = {"adam": 100, "adagrad": 1}
-"""Steps over which the running mean forgets; those of Adagrad shrink by themselves."""
+"""Steps over which the running mean forgets, a fifth of those taken at most.
+
+Those of Adagrad shrink by themselves.
+"""
 
 
 class State(NamedTuple):
-    """Where a descent stands: ``theta`` (genes,), its running mean, the optimiser."""
+    """Where a descent stands: ``theta`` (genes,), its running mean, steps taken."""
 
     theta: jax.Array
     mean: jax.Array
+    taken: jax.Array
     moments: Any
 
 
@@ -73,7 +78,7 @@ class Gradient:
     def init(self, key: jax.Array) -> State:
         """A random labelling: genes from N(0, 1)."""
         theta = jax.random.normal(key, (self.genes,))
-        return State(theta, theta, self._optax.init(theta))
+        return State(theta, theta, jnp.int32(0), self._optax.init(theta))
 
     def best(self, state: State) -> jax.Array:
         """Running mean of the steps, ``(genes,)``: has less noise than the last one.
@@ -86,8 +91,10 @@ class Gradient:
         """One step along a gradient ``(genes,)``; one that is not finite is skipped."""
         updates, moments = self._optax.update(slope, state.moments, state.theta)
         theta = optax.apply_updates(state.theta, updates)
-        mean = state.mean + (theta - state.mean) / MEMORY[self.method]
-        after = State(theta, mean, moments)
+        taken = state.taken + 1
+        memory = jnp.clip(taken / 5, 1, MEMORY[self.method])
+        mean = state.mean + (theta - state.mean) / memory
+        after = State(theta, mean, taken, moments)
         return where(jnp.isfinite(slope).all(), after, state)
 
     @property

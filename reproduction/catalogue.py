@@ -1,6 +1,29 @@
 """Every figure by its name on the command line, in the order of the paper."""
 
-from reproduction import kernels, mushroom_body
+from reproduction import (
+    digits,
+    discussion,
+    kernels,
+    mushroom_body,
+    networks,
+    spiking,
+)
 from reproduction.claim import Entry
 
-FIGURES: dict[str, Entry] = {**kernels.FIGURES, **mushroom_body.FIGURES}
+_ALL = {
+    **kernels.FIGURES,
+    **networks.FIGURES,
+    **spiking.FIGURES,
+    **digits.FIGURES,
+    **mushroom_body.FIGURES,
+    **discussion.FIGURES,
+}
+
+
+def _place(name: str) -> tuple[int, str]:
+    """``fig3c`` comes after ``fig2b`` and before ``fig10``; what has no number, last."""
+    number = "".join(filter(str.isdigit, name))
+    return (int(number) if number else 1000, name)
+
+
+FIGURES: dict[str, Entry] = {name: _ALL[name] for name in sorted(_ALL, key=_place)}

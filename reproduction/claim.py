@@ -104,9 +104,11 @@ def _rounded(values: Sequence[float]) -> list[float]:
 class Entry(NamedTuple):
     """A figure of the paper: what it shows there, and how we run it.
 
-    ``run`` takes an :class:`reproduction.experiment.Experiment`.
+    ``run`` takes an :class:`reproduction.experiment.Experiment`; ``minutes`` is
+    about what it takes on one core, so that the longest can begin first.
     """
 
     title: str
     paper: str
     run: Callable[[Any], Result]
+    minutes: float = 1.0

@@ -18,6 +18,7 @@ from meta_learner.assignment import named_key
 from meta_learner.gradient import Problem
 from meta_learner.labelling import Series
 from meta_learner.null import null_labels, null_series
+from reproduction.claim import Claim, Role
 from reproduction.settings import OURS, Sections
 from server.descent import problem_of
 from server.dry_run import dry_run
@@ -87,11 +88,6 @@ def to_toml(sections: Sections) -> str:
     )
 
 
-def power(findings: Sequence[Finding], component: int, order: int) -> tuple[float, ...]:
-    """Power of a component in an order, for each seed."""
-    return tuple(float(f.recovered.power[component, order - 1]) for f in findings)
-
-
 def order_power(
     findings: Sequence[Finding], components: slice, order: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -100,6 +96,25 @@ def order_power(
     ours = [f.recovered.power[components, column].mean() for f in findings]
     null = [f.null[:, components, column].mean(1) for f in findings]
     return tuple(map(float, ours)), tuple(map(float, np.concatenate(null)))
+
+
+def power_claim(
+    findings: Sequence[Finding],
+    components: slice | int,
+    order: int,
+    paper: str,
+    target: float | None = None,
+    role: Role = "ours",
+    which: str = "",
+) -> Claim:
+    """Mean power of some components, or of one, in an order."""
+    if isinstance(components, int):
+        components = slice(components, components + 1)
+    ours, null = order_power(findings, components, order)
+    first, last = components.start + 1, components.stop
+    name = f"labelling {first}" if first == last else f"labellings {first} to {last}"
+    statement = f"{which}{name}: power in order {order}"
+    return Claim(statement, paper, ours, null, target, role=role)
 
 
 def label_deviation(finding: Finding) -> Floats:
@@ -131,6 +146,15 @@ def null_of(finding: Finding) -> Series:
     key = named_key(study.seed, "no-learner null")
     budget = finding.recovered.generations
     return null_series(study.labeller, study.search, blind, budget, key, REPLICATES)
+
+
+def null_errors(finding: Finding) -> Floats:
+    """Relative error of first labellings of the null, (replicates, groups)."""
+    (first, *_) = null_of(finding)
+    problem = problem_of(finding.record.study)
+    keys = jax.random.split(named_key(finding.record.study.seed, "fresh"), FRESH)
+    one = partial(_errors, problem, (), keys=keys)
+    return np.asarray(jax.lax.map(lambda c: one(c).mean(0), first), np.float64)
 
 
 def null_labels_at(findings: Sequence[Finding], x: jax.Array) -> Floats:

@@ -12,7 +12,7 @@ from reproduction.experiment import (
     fresh_errors,
     label_deviation,
     order_power,
-    power,
+    power_claim,
 )
 from reproduction.settings import (
     CIRCLE,
@@ -54,7 +54,7 @@ def fig3b(experiment: Experiment) -> Result:
     ratio = errors[:, 2] / np.maximum(errors[:, :2].max(1), 1e-6)
     return Result(
         [
-            _mean_power(ours, slice(0, 2), 1, "two linear functions", 0.99),
+            power_claim(ours, slice(0, 2), 1, "two linear functions", 0.99),
             Claim(
                 "error of the third labelling over the worse of the first two",
                 "the third is hard to learn",
@@ -62,8 +62,8 @@ def fig3b(experiment: Experiment) -> Result:
                 target=10.0,
                 share=False,
             ),
-            _mean_power(diagnostic, slice(0, 2), 2, "", 0.95, "diagnostic"),
-            _mean_power(theirs, slice(0, 2), 1, "two linear functions", role="paper"),
+            power_claim(diagnostic, slice(0, 2), 2, "", 0.95, "diagnostic"),
+            power_claim(theirs, slice(0, 2), 1, "two linear functions", role="paper"),
         ],
         panels=[
             map_panel("ours", ours[0]),
@@ -86,14 +86,14 @@ def fig3c(experiment: Experiment) -> Result:
     paper = ("96 % of norm in order 1", "91 % of norm in order 2")
     return Result(
         [
-            _mean_power(ours, first, 1, paper[0], 0.97),
-            _mean_power(ours, second, 2, paper[1], 0.95),
-            _mean_power(networks, first, 1, paper[0], 0.97, which="networks, "),
-            _mean_power(networks, second, 2, paper[1], 0.95, which="networks, "),
-            _mean_power(diagnostic, first, 2, "", 0.95, "diagnostic"),
-            _mean_power(theirs, first, 1, paper[0], role="paper"),
-            _mean_power(theirs, second, 2, paper[1], role="paper"),
-            _mean_power(fooled, first, 2, "", role="paper diagnostic"),
+            power_claim(ours, first, 1, paper[0], 0.97),
+            power_claim(ours, second, 2, paper[1], 0.95),
+            power_claim(networks, first, 1, paper[0], 0.97, which="networks, "),
+            power_claim(networks, second, 2, paper[1], 0.95, which="networks, "),
+            power_claim(diagnostic, first, 2, "", 0.95, "diagnostic"),
+            power_claim(theirs, first, 1, paper[0], role="paper"),
+            power_claim(theirs, second, 2, paper[1], role="paper"),
+            power_claim(fooled, first, 2, "", role="paper diagnostic"),
         ],
         panels=[
             map_panel("ours", ours[0]),
@@ -122,8 +122,8 @@ def fig8(experiment: Experiment) -> Result:
                 null,
                 0.9,
             ),
-            _mean_power(ours, slice(3, 6), 2, "functions of rising frequency"),
-            _mean_power(diagnostic, slice(0, 3), 2, "", 0.95, "diagnostic"),
+            power_claim(ours, slice(3, 6), 2, "functions of rising frequency"),
+            power_claim(diagnostic, slice(0, 3), 2, "", 0.95, "diagnostic"),
         ],
         [
             f"{ours[0].record.study.sessions:,} sessions for the six labellings, "
@@ -144,8 +144,8 @@ def fig10(experiment: Experiment) -> Result:
         which = f"{name}, "
         paper = "over 99 % in order 1"
         result.claims += [
-            _mean_power(ours, slice(0, 1), 1, paper, 0.99, which=which),
-            _mean_power(diagnostic, slice(0, 1), 2, "", 0.95, "diagnostic", which),
+            power_claim(ours, slice(0, 1), 1, paper, 0.99, which=which),
+            power_claim(diagnostic, slice(0, 1), 2, "", 0.95, "diagnostic", which),
             _deviation(diagnostic, which),
         ]
         result.panels += [map_panel(name, ours[0])]
@@ -162,15 +162,15 @@ def fig11(experiment: Experiment) -> Result:
     paper = "only approximations of order 1"
     return Result(
         [
-            _mean_power(ours, slice(0, 1), 1, paper, 0.99),
+            power_claim(ours, slice(0, 1), 1, paper, 0.99),
             Claim(
                 "largest power in order 2 among nine runs",
                 "no second-order function",
-                (max(power(ours, 0, 2)),),
+                (max(order_power(ours, slice(0, 1), 2)[0]),),
                 target=0.05,
                 at_most=True,
             ),
-            _mean_power(diagnostic, slice(0, 1), 2, "", 0.95, "diagnostic"),
+            power_claim(diagnostic, slice(0, 1), 2, "", 0.95, "diagnostic"),
         ],
         [f"{RESEEDINGS} seeds in place of those of the other figures."],
         [map_panel(f"run {i + 1}", f) for i, f in enumerate(ours[:3])],
@@ -198,32 +198,15 @@ def _first(
     one = slice(0, 1)
     return Result(
         [
-            _mean_power(ours, one, 1, paper, 0.99),
-            _mean_power(diagnostic, one, 2, "", 0.95, "diagnostic"),
+            power_claim(ours, one, 1, paper, 0.99),
+            power_claim(diagnostic, one, 2, "", 0.95, "diagnostic"),
             _deviation(diagnostic),
-            _mean_power(published, one, 1, paper, role="paper"),
-            _mean_power(fooled, one, 2, "", role="paper diagnostic"),
+            power_claim(published, one, 1, paper, role="paper"),
+            power_claim(fooled, one, 2, "", role="paper diagnostic"),
             _deviation(fooled, role="paper diagnostic"),
         ],
         panels=[map_panel(title, findings[0]) for title, findings in found.items()],
     )
-
-
-def _mean_power(
-    findings: Sequence[Finding],
-    which_components: slice,
-    order: int,
-    paper: str,
-    target: float | None = None,
-    role: Role = "ours",
-    which: str = "",
-) -> Claim:
-    """Mean power of some components in an order."""
-    ours, null = order_power(findings, which_components, order)
-    first, last = which_components.start + 1, which_components.stop
-    name = f"labelling {first}" if first == last else f"labellings {first} to {last}"
-    statement = f"{which}{name}: power in order {order}"
-    return Claim(statement, paper, ours, null, target, role=role)
 
 
 def _deviation(

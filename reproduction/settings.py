@@ -70,7 +70,7 @@ def _adagrad(meta_steps: int) -> Sections:
             "method": "adagrad",
             "population": 1,
             "generations": meta_steps,
-            "step_size": 0.1,
+            "step_size": 0.2,
         }
     }
 

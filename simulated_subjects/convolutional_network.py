@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import numpy as np
@@ -17,12 +18,15 @@ class ConvolutionalNetwork:
     mean squared error, weights drawn as PyTorch does. Stimuli are square grey
     images, row by row. The filters move by ``stride`` pixels in place of
     pooling, within the image: what is left over at its lower and right edge
-    is not seen. Each individual (key) draws its own weights.
+    is not seen. Each individual (key) draws its own weights. One that ``sees``
+    only the asymmetry of an image, its difference from its mirror image, is a
+    diagnostic subject: it can tell slant, but hardly a zero from a one.
     """
 
     channels: int = 8
     kernel: int = 5
     stride: int = 2
+    sees: Literal["image", "asymmetry"] = "image"
     learning_rate: float = 0.0025
     steps: int = 100
 
@@ -66,6 +70,9 @@ class ConvolutionalNetwork:
         starts = np.arange(0, side - self.kernel + 1, self.stride)
         along = starts[:, None] + np.arange(self.kernel)[None]
         pixels = side * along[:, None, :, None] + along[None, :, None, :]
+        if self.sees == "asymmetry":
+            images = x.reshape(-1, side, side)
+            x = (images - images[:, :, ::-1]).reshape(x.shape)
         return x[:, pixels.reshape(len(starts) ** 2, self.kernel**2)]
 
 

@@ -29,7 +29,7 @@ from stimuli.table import Table
 pytestmark = pytest.mark.usefixtures("strict_shapes")
 
 TONES = Path(__file__).parent.parent / "examples" / "stimuli.csv"
-RECORDING = TONES.with_name("recording.csv")
+RECORDING = Path(__file__).parent.parent / "reproduction" / "recording.csv"
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "circle": [{}, {"shown_as": "direction"}],
     "sphere": [{}],

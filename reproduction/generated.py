@@ -1,37 +1,28 @@
-"""Discussion (section 6): inputs from noise, recorded inputs, no labels."""
+"""Data that a learner finds easy, made from noise, with labels and without."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import SubFigure
 from numpy.typing import NDArray
 
 from analysis.maps import PALETTE
-from meta_learner.assignment import Design
-from meta_learner.families import Basis
 from meta_learner.generator import (
     DataProblem,
     Generator,
     Supervised,
     Task,
     Unsupervised,
+    descend,
 )
-from meta_learner.generator import descend as descend_data
-from meta_learner.gradient import Gradient, Problem, descend
-from meta_learner.labelling import Labeller
-from meta_learner.objective import Objective
+from meta_learner.gradient import Gradient
 from simulated_subjects.gains import Gains
-from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.principal_components import PrincipalComponents
 from simulated_subjects.ridge import Ridge
-from stimuli.recorded import Recorded
-
-RECORDING = Path(__file__).parent.parent / "examples" / "recording.csv"
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +86,7 @@ def _made(
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         start, course, test = jax.random.split(key, 3)
         begun = search.init(start)
-        state, measured = descend_data(search, problem, begun, course, steps)
+        state, measured = descend(search, problem, begun, course, steps)
         x, y = problem.generator.draw(state.theta, test, _TEST_DRAWS)
         return x, y, measured.error[-50:].mean()
 
@@ -122,9 +113,8 @@ def _shares(rows: Any) -> Any:
     return (numbers / numbers.sum(1, keepdims=True)).tolist()
 
 
-def draw_generated_inputs(numbers: dict[str, Any], title: str = "") -> Figure:
+def draw_generated_inputs(numbers: dict[str, Any], figure: SubFigure) -> None:
     """Shares of variance of each seed; inputs and labels that one seed found."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
     shares, *clouds = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     found = numbers["found"]
     colours = (*PALETTE[:3], _NULL)
@@ -160,8 +150,6 @@ def draw_generated_inputs(numbers: dict[str, Any], title: str = "") -> Figure:
         axes.set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5))
         axes.set_title(name, fontsize="medium")
     figure.colorbar(dots, ax=clouds, label="label", ticks=(-1, 0, 1), shrink=0.8)
-    figure.suptitle(title or "Data from noise: the input a learner hears best")
-    return figure
 
 
 def _bars(axes: Axes, places: Any, rows: Any, width: float, colour: str) -> None:
@@ -170,111 +158,6 @@ def _bars(axes: Axes, places: Any, rows: Any, width: float, colour: str) -> None
     axes.bar(places, values.mean(0), width, color=colour, alpha=0.75)
     for row in values:
         axes.plot(places, row, ".", color="0.15", markersize=3.5)
-
-
-# Inputs like those of a recorded population.
-
-_LEARNERS = {
-    "ReLU kernel": KernelRidge(activation="relu"),
-    "absolute-value kernel": KernelRidge(activation="absolute"),
-}
-_EXPECTED_ORDER = {"ReLU kernel": 1, "absolute-value kernel": 2}
-_DEGREE = 3
-_NULL_REPLICATES = 40
-
-
-def recorded_inputs(seeds: Sequence[int]) -> dict[str, Any]:
-    """Power of the labelling found in each order of a fitted recording.
-
-    Orders are those of polynomials orthonormal under the model that was fitted
-    to ``examples/recording.csv``: eight neurons with Gaussian tuning, 60 deg
-    wide, to a direction drawn at random, 8 to 28 Hz with noise of 1.5 Hz. The
-    ReLU kernel should find order 1, the absolute-value kernel, the diagnostic,
-    order 2. That holds since this distribution is nearly symmetric about its
-    mean: under a skewed one an even function has a part of order 1 as well.
-    """
-    space = Recorded(str(RECORDING), variance_kept=0.85)
-    labeller = Labeller(space, Basis(_DEGREE))
-    power = {
-        name: _powers(labeller, learner, seeds) for name, learner in _LEARNERS.items()
-    }
-    power["no learner"] = _powers(labeller, None, range(_NULL_REPLICATES))
-    expected = {
-        name: [row[order - 1] for row in power[name]]
-        for name, order in _EXPECTED_ORDER.items()
-    }
-    null = {
-        name: [row[order - 1] for row in power["no learner"]]
-        for name, order in _EXPECTED_ORDER.items()
-    }
-    threshold = 0.8
-    sample = np.asarray(space.view(space.sample(jax.random.key(0), 1000)))
-    recorded = np.asarray(space.view(jnp.asarray(space.z_scores, jnp.float32)))
-    return {
-        "measure": "power of the labelling in the order expected",
-        "expected_order": expected,
-        "null": null,
-        "threshold": threshold,
-        "met": min(map(min, expected.values())) >= threshold
-        and all(np.quantile(v, 0.95) < threshold for v in null.values()),
-        "power": power,
-        "parts": len(space.model.weights),
-        "components": space.model.kept,
-        "covariance": space.model.covariance,
-        "sampled": sample.round(4).tolist(),
-        "recorded": recorded.round(4).tolist(),
-    }
-
-
-def _powers(
-    labeller: Labeller, learner: KernelRidge | None, seeds: Sequence[int]
-) -> Any:
-    """Share of each order from 1 in the labelling of each seed, and of the rest."""
-    space = labeller.space
-    orders = np.asarray(space.basis(space.grid(64), _DEGREE)[1])
-    search = Gradient("adam", 8, labeller.family.genes(space), 0.1)
-    learners = (learner,) if learner else ()
-    problem = Problem(labeller, Design(30, 50), learners, Objective())
-
-    def one(key: jax.Array) -> jax.Array:
-        start, course, test = jax.random.split(key, 3)
-        state = search.init(start)
-        if learner:  # without a learner and with no penalty there is no slope
-            state, _ = descend(search, problem, (), state, course, (0, 600), 600)
-        x = space.sample(test, 5 * _TEST_DRAWS)
-        label = labeller.labels((), state.theta, x)
-        label = label - label.mean()
-        functions = space.basis(x, _DEGREE)[0]
-        # Least squares: shares of a sample's power add up to what is explained.
-        weights = jnp.linalg.lstsq(functions, label)[0]
-        power = weights**2 / jnp.mean(label**2)
-        each = [power[orders == order].sum() for order in range(1, _DEGREE + 1)]
-        return jnp.stack([*each, 1 - jnp.stack(each).sum()])
-
-    return jax.device_get(jax.jit(jax.vmap(one))(_keys(seeds))).astype(float).tolist()
-
-
-def draw_recorded_inputs(numbers: dict[str, Any], title: str = "") -> Figure:
-    """The recording beside the model, and the order of what each learner finds."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    cloud, bars = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    sampled, recorded = (np.asarray(numbers[k]) for k in ("sampled", "recorded"))
-    cloud.scatter(*sampled.T, s=4, color=PALETTE[5], linewidths=0, label="model")
-    cloud.scatter(*recorded.T, s=12, color="0.1", linewidths=0, label="recorded")
-    cloud.set(xlabel="principal component 1", ylabel="principal component 2")
-    cloud.legend(frameon=False, fontsize="small")
-    cloud.set_aspect("equal", adjustable="datalim")
-    places = np.arange(_DEGREE + 1)
-    colours = (*PALETTE[:2], _NULL)
-    for i, (name, colour) in enumerate(zip(numbers["power"], colours, strict=True)):
-        _bars(bars, places + 0.27 * (i - 1), numbers["power"][name], 0.24, colour)
-        bars.bar(0, 0, color=colour, label=name)
-    ticks = [*(f"order {k + 1}" for k in range(_DEGREE)), "above"]
-    bars.set(xticks=places, xticklabels=ticks, ylim=(0, 1.02))
-    bars.set_ylabel("share of the labels' variance")
-    bars.legend(frameon=False, fontsize="small")
-    figure.suptitle(title or "What is easy on inputs like those recorded")
-    return figure
 
 
 # No labels at all.
@@ -333,9 +216,8 @@ def _explained(found: dict[str, Any], k: int) -> list[float]:
     return [float(sum(row[:k])) for row in found["spectra"]]
 
 
-def draw_unsupervised(numbers: dict[str, Any], title: str = "") -> Figure:
+def draw_unsupervised(numbers: dict[str, Any], figure: SubFigure) -> None:
     """Spectra of the data found for each k, of every seed, and the null's."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
     panels = figure.subplots(1, len(_COMPONENTS), sharey=True)
     places = np.arange(1, _DIMENSIONS + 1)
     null = np.asarray(numbers["found"]["no learner"]["spectra"])
@@ -351,5 +233,3 @@ def draw_unsupervised(numbers: dict[str, Any], title: str = "") -> Figure:
         axes.set(xlabel="principal component of the data", xticks=places)
     panels[0].set(ylabel="share of variance found", ylim=(0, 1.02))
     panels[0].legend(frameon=False, fontsize="small")
-    figure.suptitle(title or "Data on which PCA keeps similarity: linear subspaces")
-    return figure
