@@ -13,6 +13,7 @@ from matplotlib.patches import Ellipse
 from analysis.recovery import Floats
 from stimuli.circle import Circle
 from stimuli.hypercube import Hypercube
+from stimuli.phase_difference import PhaseDifference
 from stimuli.space import StimulusSpace
 from stimuli.sphere import Sphere
 
@@ -73,18 +74,26 @@ def _from_hammer(wide: Floats, high: Floats) -> Any:
     return jnp.asarray(np.stack(points, -1).reshape(-1, 3), jnp.float32)
 
 
+def _phase(axes: Axes, space: PhaseDifference, label_of: LabelOf) -> None:
+    """Label against phase difference, and the same as a ring."""
+    _ring(axes, label_of(space.grid(720)), space.grid(720), 360, "phase (deg)")
+
+
 def _circle(axes: Axes, space: Circle, label_of: LabelOf) -> None:
     """Label against angle, and the same as a ring."""
-    x = space.grid(720)
-    label = label_of(x)
     turn = 180 if space.shown_as == "orientation" else 360
+    x = space.grid(720)
+    _ring(axes, label_of(x), x, turn, f"{space.shown_as} (deg)")
+
+
+def _ring(axes: Axes, label: Floats, x: Any, turn: int, name: str) -> None:
     angle = np.linspace(0, turn, len(label), endpoint=False)
     curve = axes.inset_axes((0.44, 0.14, 0.56, 0.74))
     _coloured_line(curve, angle, label)
     curve.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     curve.set(xlim=(0, turn), ylim=(-1.08, 1.08), yticks=_LABEL_TICKS)
     curve.set_xticks(np.linspace(0, turn, 5)[::2])
-    curve.set_xlabel(f"{space.shown_as} (deg)")
+    curve.set_xlabel(name)
     east, north = np.asarray(x).T
     ring = axes.inset_axes((0.0, 0.08, 0.36, 0.84))
     ring.plot(east, north, color=_LINE, linewidth=7.5)
@@ -159,5 +168,6 @@ def _coloured_line(axes: Axes, x: Floats, y: Floats) -> None:
 _DRAWERS: dict[type[Any], Callable[[Axes, Any, LabelOf], None]] = {
     Sphere: _sphere,
     Circle: _circle,
+    PhaseDifference: _phase,
     Hypercube: _hypercube,
 }

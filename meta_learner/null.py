@@ -102,7 +102,8 @@ def _null_descent(
     starts = jax.vmap(search.init)(keys)
     weights = _weights(labeller, objective, series)
     if not weights.any():
-        return starts.mean
+        begun: jax.Array = starts.mean
+        return begun
 
     def one(before: Series, start: State) -> jax.Array:
         def loss(theta: jax.Array) -> jax.Array:
@@ -113,7 +114,8 @@ def _null_descent(
 
         return jax.lax.fori_loop(0, steps, step, start).mean
 
-    return jax.vmap(one)(series, starts)
+    ends: jax.Array = jax.vmap(one)(series, starts)
+    return ends
 
 
 def _penalties(

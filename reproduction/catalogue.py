@@ -21,7 +21,7 @@ _ALL = {
 
 
 def _place(name: str) -> tuple[int, str]:
-    """``fig3c`` comes after ``fig2b`` and before ``fig10``; what has no number, last."""
+    """``fig3c`` before ``fig10``; what has no number comes last."""
     number = "".join(filter(str.isdigit, name))
     return (int(number) if number else 1000, name)
 

@@ -7,9 +7,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.figure import SubFigure
 
-Panel = tuple[str, Callable[[SubFigure], None]]
-"""A title and what draws below it, into a strip of the figure's picture."""
-
 Role = Literal["ours", "diagnostic", "paper", "paper diagnostic"]
 """With our objective or the paper's; of a learner whose answer must differ."""
 
@@ -81,6 +78,14 @@ class Claim:
         plain |= {"median": round(self.median, 6), "worst": round(self.worst, 6)}
         plain |= {"met": self.met, "beyond_null": self.beyond_null}
         return plain | {"p_value": self.p_value}
+
+
+class Panel(NamedTuple):
+    """A part of a figure's picture; ``cells`` is its width, 6 being a whole row."""
+
+    title: str
+    draw: Callable[[SubFigure], None]
+    cells: int = 6
 
 
 @dataclass

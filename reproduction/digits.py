@@ -8,7 +8,7 @@ from matplotlib.figure import SubFigure
 
 from analysis.finding import Finding
 from analysis.recovery import Floats, labels_at
-from reproduction.claim import Claim, Entry, Result, Role
+from reproduction.claim import Claim, Entry, Panel, Result, Role
 from reproduction.experiment import Experiment, null_labels_at
 from reproduction.settings import Sections, session
 
@@ -32,11 +32,13 @@ def fig6(experiment: Experiment) -> Result:
             _claim(other, "", None, "diagnostic"),
         ],
         [
-            "1,000 digits (500 of each class); the paper's notebook trains on 600 and "
-            "tests on 1,400. The diagnostic network sees each image minus its mirror "
-            "image, which tells slant but hardly zeros from ones."
+            (
+                "1,000 digits (500 of each class); the paper's notebook trains on 600 "
+                "and tests on 1,400. The diagnostic network sees each image minus its "
+                "mirror image, which tells slant but hardly zeros from ones."
+            )
         ],
-        [("digits in the order of their labels, every fortieth", _ordered(ours[0]))],
+        [Panel("every fortieth digit, in the order of labels", _ordered(ours[0]))],
     )
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from reproduction.claim import Claim, Entry, Result
+from reproduction.claim import Claim, Entry, Panel, Result
 from reproduction.drawing import map_panel
 from reproduction.experiment import Experiment, power_claim
 from reproduction.generated import (
@@ -41,7 +41,7 @@ def inputs(experiment: Experiment) -> Result:
         for name, shares in numbers["diagnostic"].items()
     ]
     drawn = partial(draw_generated_inputs, numbers)
-    return Result(claims, panels=[("variance of the inputs found", drawn)])
+    return Result(claims, panels=[Panel("variance of the inputs found", drawn)])
 
 
 def recorded(experiment: Experiment) -> Result:
@@ -55,9 +55,11 @@ def recorded(experiment: Experiment) -> Result:
             power_claim(diagnostic, 0, 2, "", 0.8, "diagnostic"),
         ],
         [
-            "Orders are those of polynomials orthonormal under the fitted model. Even "
-            "functions are of order 2 only where the distribution is nearly symmetric "
-            "about its mean, as here."
+            (
+                "Orders are those of polynomials orthonormal under the fitted model. "
+                "Even functions are of order 2 only where the distribution is nearly "
+                "symmetric about its mean, as here."
+            )
         ],
         [
             map_panel("ReLU kernel", ours[0]),
@@ -78,7 +80,7 @@ def unlabelled(experiment: Experiment) -> Result:
         ratio = tuple(numbers["diagnostic"]["participation ratio"][k])
         claims.append(Claim(f"PCA with {k}: dimensions used", k, ratio, share=False))
     drawn = partial(draw_unsupervised, numbers)
-    return Result(claims, panels=[("spectra of the data found", drawn)])
+    return Result(claims, panels=[Panel("spectra of the data found", drawn)])
 
 
 FIGURES = {

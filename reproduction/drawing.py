@@ -2,20 +2,26 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 
 from analysis.figures import STYLE
 from analysis.finding import Finding
-from analysis.maps import LABEL_COLOURS, LABEL_SCALE, PALETTE, draw_map
-from analysis.recovery import labels_at
+from analysis.maps import PALETTE, draw_map
+from analysis.recovery import Floats, labels_at
 from reproduction.claim import Claim, Panel, Result
+from stimuli.circle import Circle
+from stimuli.phase_difference import PhaseDifference
 
-_WIDE, _PANEL_HIGH, _CLAIM_HIGH = 11.0, 1.75, 0.42
+CELLS = 6
+"""Pictures of labellings that fit into a row."""
+
+_WIDE, _HEADER_HIGH, _PANEL_HIGH, _CLAIM_HIGH = 12.0, 0.8, 1.9, 0.5
 _NULL, _INK = "#CFCFCF", "#222222"
 _COLOURS = {
     "ours": PALETTE[0],
@@ -31,48 +37,61 @@ _NAMES = {
 }
 
 
-def map_panel(title: str, finding: Finding, most: int = 6) -> Panel:
+def map_panel(title: str, finding: Finding, most: int = CELLS) -> Panel:
     """The labellings of one study in a row, with order and power of each."""
+    shown = min(most, len(finding.distances))
+    labeller, series = finding.record.study.labeller, finding.recovered.series
+
+    def label_of(component: int, x: Any) -> Floats:
+        labels: Floats = labels_at(labeller, series, x)[component]
+        return labels
 
     def draw(strip: SubFigure) -> None:
-        shown = min(most, len(finding.distances))
-        panels = np.atleast_1d(strip.subplots(1, max(shown, 3)))
-        study = finding.record.study
-        for i, axes in enumerate(panels):
-            if i >= shown:
-                axes.axis("off")
-                continue
-            draw_map(
-                axes,
-                study.labeller.space,
-                lambda x, i=i: labels_at(study.labeller, finding.recovered.series, x)[i],
-            )
+        for i, axes in enumerate(np.atleast_1d(strip.subplots(1, shown))):
+            draw_map(axes, labeller.space, partial(label_of, i))
             found = finding.distances[i]
-            axes.set_title(
-                f"{i + 1}: {found.power:.2f} in order {found.order}", fontsize="small"
-            )
+            name = f"{found.power:.2f} in order {found.order}"
+            axes.set_title(name, fontsize="small")
 
-    return title, draw
+    wide = isinstance(labeller.space, Circle | PhaseDifference)
+    return Panel(title, draw, min(CELLS, shown * (2 if wide else 1)))
 
 
 @mpl.rc_context(STYLE)
 def draw_result(title: str, paper: str, result: Result) -> Figure:
     """What was found above, what it comes to below."""
-    claims = result.claims
-    heights = [_PANEL_HIGH] * len(result.panels) + [_CLAIM_HIGH * len(claims) + 1.1]
-    figure = Figure(figsize=(_WIDE, sum(heights) + 0.9), layout="constrained")
-    said = "\n".join(textwrap.wrap(f"Paper: {paper}", 120))
-    figure.suptitle(f"{title}\n", weight="bold", x=0.01, ha="left")
-    figure.text(0.01, 1 - 0.42 / figure.get_figheight(), said, va="top", color="0.3")
-    strips = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
-    for (name, draw), strip in zip(result.panels, strips[:-1], strict=True):
-        strip.suptitle(name, x=0.01, ha="left", fontsize="medium", color=_INK)
-        draw(strip)
-    if result.panels:
-        bar = ScalarMappable(LABEL_SCALE, LABEL_COLOURS)
-        del bar
-    _draw_claims(strips[-1], claims)
+    rows = _packed(result.panels)
+    heights = [
+        _HEADER_HIGH,
+        *(_PANEL_HIGH for _ in rows),
+        _CLAIM_HIGH * len(result.claims) + 1.2,
+    ]
+    figure = Figure(figsize=(_WIDE, sum(heights)), layout="constrained")
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    header, *strips = parts
+    header.text(0.01, 0.86, title, weight="bold", fontsize="large", va="top")
+    said = "\n".join(textwrap.wrap(f"Paper: {paper}", 130))
+    header.text(0.01, 0.45, said, color="0.3", va="top")
+    for row, strip in zip(rows, strips, strict=False):
+        widths = [panel.cells for panel in row]
+        widths += [CELLS - sum(widths)] if sum(widths) < CELLS else []
+        cells = np.atleast_1d(strip.subfigures(1, len(widths), width_ratios=widths))
+        for panel, part in zip(row, cells, strict=False):
+            part.suptitle(panel.title, x=0.02, ha="left", fontsize="medium")
+            panel.draw(part)
+    _draw_claims(strips[-1], result.claims)
     return figure
+
+
+def _packed(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in rows, in order, as many in a row as fit."""
+    rows: list[list[Panel]] = []
+    for panel in panels:
+        if rows and sum(p.cells for p in rows[-1]) + panel.cells <= CELLS:
+            rows[-1].append(panel)
+        else:
+            rows.append([panel])
+    return rows
 
 
 def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:

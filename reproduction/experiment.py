@@ -1,6 +1,5 @@
 """The studies behind one figure: run with several seeds into one journal."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,21 +18,19 @@ from meta_learner.gradient import Problem
 from meta_learner.labelling import Series
 from meta_learner.null import null_labels, null_series
 from reproduction.claim import Claim, Role
-from reproduction.settings import OURS, Sections
+from reproduction.settings import OURS, Sections, merged, to_toml
 from server.descent import problem_of
 from server.dry_run import dry_run
 from server.journal import Journal
 from server.study_file import Study
-
 
 Progress = Callable[[str], None]
 
 REPLICATES = 20
 """Null series of each seed; those of all seeds count together."""
 
-FRESH = 128
+FRESH = 64
 """Newly born individuals by which a component found is judged."""
-
 
 
 class Experiment:
@@ -50,11 +47,22 @@ class Experiment:
         self.ran = 0
         """Studies that were not in the journal."""
 
-    def run(self, name: str, *sections: Sections) -> list[Finding]:
-        """The study of :data:`OURS` and ``sections``, once with every seed."""
-        return [self._run_one(name, seed, sections) for seed in self.seeds]
+    def run(
+        self, name: str, *sections: Sections, replicates: int = REPLICATES
+    ) -> list[Finding]:
+        """The study of :data:`OURS` and ``sections``, once with every seed.
 
-    def _run_one(self, name: str, seed: int, sections: Sequence[Sections]) -> Finding:
+        ``replicates`` is the number of null series of each seed.
+        """
+        return [self._one(name, seed, sections, replicates) for seed in self.seeds]
+
+    def few(self, seeds: int = 3) -> "Experiment":
+        """The same with the first few seeds, for what takes long."""
+        return Experiment(self.folder, self.seeds[:seeds], self.progress)
+
+    def _one(
+        self, name: str, seed: int, sections: Sequence[Sections], replicates: int
+    ) -> Finding:
         self.progress(f"{name}, seed {seed}")
         stream = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{seed}")
         study = {"study": {"name": stream, "seed": seed}}
@@ -63,29 +71,9 @@ class Experiment:
         try:
             self.ran += not any(True for _ in journal.read())
             dry_run(loaded, journal)
-            return find(name, journal.read(), REPLICATES)
+            return find(name, journal.read(), replicates)
         finally:
             journal.close()
-
-
-def merged(*sections: Sections) -> dict[str, dict[str, Any]]:
-    """Sections together: later options win; another choice drops the old options."""
-    whole: dict[str, dict[str, Any]] = {}
-    for each in sections:
-        for name, options in each.items():
-            before = whole.get(name, {})
-            choice = {"family", "method", "space", "learner"} & set(options)
-            chosen = any(before.get(key) != options[key] for key in choice)
-            whole[name] = dict(options) if chosen else before | dict(options)
-    return whole
-
-
-def to_toml(sections: Sections) -> str:
-    """A study file; JSON values are TOML values."""
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in options.items())
-        for name, options in sections.items()
-    )
 
 
 def order_power(

@@ -11,18 +11,26 @@ _ROLES = {
 }
 
 
+_HEAD = (
+    "| figure | targets met | beyond the null | seconds |",
+    "| --- | --- | --- | --- |",
+)
+
+
 def gallery(every: Sequence[dict[str, Any]]) -> str:
     """A page of all figures from their numbers."""
     rows = [_row(numbers) for numbers in every]
     parts = [
         "# Gallery: the figures of Dorrell et al. 2023",
-        "Every figure is run with several seeds, beside the same search without any "
-        "learner (the null) and beside a diagnostic learner whose answer must differ. "
-        "Power is energy, the share of the variance of the labels. A target is for "
-        "the median over seeds and was set beforehand; a number lies beyond the null "
-        "if at most 5 % of the searches without a learner reach it.",
-        "| figure | targets met | beyond the null | seconds |\n| --- | --- | --- | --- |\n"
-        + "\n".join(rows),
+        (
+            "Every figure is run with several seeds, beside the same search without "
+            "any learner (the null) and beside a diagnostic learner whose answer must "
+            "differ. Power is energy, the share of the variance of the labels. A "
+            "target is for the median over seeds and was set beforehand; a number lies"
+            " beyond the null if at most 5 % of the searches without a learner reach "
+            "it."
+        ),
+        "\n".join([*_HEAD, *rows]),
         *(_figure(numbers) for numbers in every),
     ]
     return "\n\n".join(parts) + "\n"
@@ -46,7 +54,7 @@ def _count(answers: Sequence[bool | None]) -> str:
 def _figure(numbers: dict[str, Any]) -> str:
     name = numbers["figure"]
     table = [
-        "| number | paper | we: median (range) | no learner: median (5-95 %) | target |",
+        "| number | paper | we: median (range) | no learner (5-95 %) | target |",
         "| --- | --- | --- | --- | --- |",
         *(_claim(claim) for claim in numbers["claims"]),
     ]
@@ -72,7 +80,9 @@ def _claim(claim: dict[str, Any]) -> str:
         null = "{:.2g} ({:.2g} to {:.2g})".format(*quantiles)
     if claim["target"] is not None:
         sign = "at most" if claim["at_most"] else "at least"
-        target = f"{sign} {claim['target']:g}: {'met' if claim['met'] else '**missed**'}"
+        target = (
+            f"{sign} {claim['target']:g}: {'met' if claim['met'] else '**missed**'}"
+        )
     statement = f"{_ROLES[claim['role']]}: {claim['statement']}"
     return f"| {statement} | {claim['paper']} | {ours} | {null} | {target} |"
 

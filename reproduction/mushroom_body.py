@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.finding import Finding
 from analysis.recovery import Floats, labels_at
-from reproduction.claim import Claim, Entry, Result
+from reproduction.claim import Claim, Entry, Result, Role
 from reproduction.drawing import map_panel
 from reproduction.experiment import Experiment, null_labels_at
 from reproduction.settings import Sections, mlp, session
@@ -35,24 +35,54 @@ def fig7(experiment: Experiment) -> Result:
     first, count = experiment.seeds[0], max(SEEDS, len(experiment.seeds))
     seeds = range(first, first + count)
     many = Experiment(experiment.folder, seeds, experiment.progress)
-    found = {name: many.run(name, *_study(options)) for name, options in STUDIES.items()}
+    found = {
+        name: many.run(name, *_study(options)) for name, options in STUDIES.items()
+    }
     full = {"learner": "relu_network", "hidden": [150], "steps": 50}
     dense = many.run("fully connected", *_study({}), {"simulated_subject": full})
     paper = "depends on one input"
     group = "generalises across group members"
     return Result(
         [
-            _claim(found["random"], "B, random: largest share of one input", one_input, paper),
-            _claim(dense, "fully connected: largest share of one input", one_input,
-                   "no preferred direction", diagnostic=True),
-            _claim(found["biased"], "C, biased: share of the over-connected input",
-                   over_connected, "depends on the over-connected input"),
-            _claim(found["random"], "random: share of that input", over_connected, "",
-                   diagnostic=True),
-            _claim(found["grouped"], "E, grouped: share of the group means", group_means,
-                   "does not generalise over the group", at_most=True),
-            _claim(found["grouped, excitatory"],
-                   "F, grouped and excitatory: share of the group means", group_means, group),
+            _claim(
+                found["random"],
+                "B, random: largest share of one input",
+                one_input,
+                paper,
+            ),
+            _claim(
+                dense,
+                "fully connected: largest share of one input",
+                one_input,
+                "no preferred direction",
+                diagnostic=True,
+            ),
+            _claim(
+                found["biased"],
+                "C, biased: share of the over-connected input",
+                over_connected,
+                "depends on the over-connected input",
+            ),
+            _claim(
+                found["random"],
+                "random: share of that input",
+                over_connected,
+                "",
+                diagnostic=True,
+            ),
+            _claim(
+                found["grouped"],
+                "E, grouped: share of the group means",
+                group_means,
+                "does not generalise over the group",
+                at_most=True,
+            ),
+            _claim(
+                found["grouped, excitatory"],
+                "F, grouped and excitatory: share of the group means",
+                group_means,
+                group,
+            ),
         ],
         panels=[map_panel(name, each[0], 1) for name, each in found.items()],
     )
@@ -112,10 +142,8 @@ def _claim(
     ]
     null = [statistic(x, y[0]) for y in null_labels_at(findings, grid)]
     target = None if diagnostic else DEPENDS
-    role = "diagnostic" if diagnostic else "ours"
-    return Claim(
-        statement, paper, tuple(values), tuple(null), target, at_most, role
-    )
+    role: Role = "diagnostic" if diagnostic else "ours"
+    return Claim(statement, paper, tuple(values), tuple(null), target, at_most, role)
 
 
 FIGURES = {

@@ -1,10 +1,12 @@
 """ReLU networks trained by gradient descent, and contrasts: figures 1C, 4B, 9, 12."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from analysis.finding import Finding
+from analysis.recovery import Floats
 from reproduction.claim import Claim, Entry, Result, Role
 from reproduction.drawing import map_panel
 from reproduction.experiment import (
@@ -28,8 +30,11 @@ FEW: Sections = {"search": {"population": 4, "generations": 300}}
 """Networks are trained step by step: fewer individuals, fewer meta-steps."""
 
 DEPTHS = (0, 1, 2, 3, 4)
-_DEEP = {"learner": "relu_network", "initialisation": "he"}
-_SHALLOW, _EIGHT = _DEEP | {"hidden": [20] * 2}, _DEEP | {"hidden": [20] * 8}
+Options = Mapping[str, Any]
+
+_DEEP: Options = {"learner": "relu_network", "initialisation": "he"}
+_SHALLOW: Options = {**_DEEP, "hidden": [20] * 2}
+_EIGHT: Options = {**_DEEP, "hidden": [20] * 8}
 
 
 def fig1c(experiment: Experiment) -> Result:
@@ -73,8 +78,12 @@ def fig4b(experiment: Experiment) -> Result:
         [
             _ratio(ours, "kernel over linear", "an order of magnitude", 20.0),
             _chosen_error(ours, "kernel over linear"),
-            _ratio(theirs, "same, difference of errors", "an order of magnitude",
-                   role="paper"),
+            _ratio(
+                theirs,
+                "same, difference of errors",
+                "an order of magnitude",
+                role="paper",
+            ),
             power_claim(ours, 0, 2, "not linearly separable", 0.8),
             power_claim(other, 0, 1, "", 0.95, "diagnostic", "linear over even: "),
             *(
@@ -119,9 +128,16 @@ def fig12(experiment: Experiment) -> Result:
         if depth == 0:
             spread = tuple(float(label_deviation(f)[3:].max()) for f in found)
             result.claims += [
-                power_claim(found, slice(0, 3), 1, "three functions", 0.97, which=which),
-                Claim(f"{which}largest standard deviation of labels 4 to 6",
-                      "no more than three", spread, target=0.1, at_most=True),
+                power_claim(
+                    found, slice(0, 3), 1, "three functions", 0.97, which=which
+                ),
+                Claim(
+                    f"{which}largest standard deviation of labels 4 to 6",
+                    "no more than three",
+                    spread,
+                    target=0.1,
+                    at_most=True,
+                ),
             ]
         else:
             paper = "three of order 1, three of order 2" if depth > 1 else ""
@@ -130,9 +146,7 @@ def fig12(experiment: Experiment) -> Result:
     return result
 
 
-def _contrast(
-    chosen: dict[str, object], neglected: dict[str, object], aim: str = "normalised"
-) -> Sections:
+def _contrast(chosen: Options, neglected: Options, aim: str = "normalised") -> Sections:
     return {
         "objective": {"aim": aim, "chosen": "chosen"},
         "groups.chosen": chosen,
@@ -170,8 +184,9 @@ def _ratio(
     return Claim(statement, paper, values, tuple(null), target, role=role, share=False)
 
 
-def _quotient(errors: np.ndarray) -> np.ndarray:
-    return errors[..., 1] / np.maximum(errors[..., 0], 1e-6)
+def _quotient(errors: Floats) -> Floats:
+    quotient: Floats = errors[..., 1] / np.maximum(errors[..., 0], 1e-6)
+    return quotient
 
 
 def _chosen_error(found: Sequence[Finding], which: str) -> Claim:

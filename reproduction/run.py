@@ -73,8 +73,7 @@ def reproduce_all(
     jobs = jobs or _cores()
     if jobs == 1 or len(names) == 1:
         for name in names:
-            numbers = reproduce(name, out, seeds, lambda s, n=name: say(f"{n}: {s}"))
-            say(_told(numbers))
+            say(_told(reproduce(name, out, seeds, say)))
     else:
         # A process each: figures compile half of the time, and that on one core.
         spawn = multiprocessing.get_context("spawn")

@@ -6,11 +6,33 @@ The step size is their learning rate in our units, where a gene's initial standa
 deviation is 1.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 Sections = Mapping[str, Mapping[str, Any]]
 """A study file as sections of options."""
+
+
+def merged(*sections: Sections) -> dict[str, dict[str, Any]]:
+    """Sections together: later options win; another choice drops the old options."""
+    whole: dict[str, dict[str, Any]] = {}
+    for each in sections:
+        for name, options in each.items():
+            before = whole.get(name, {})
+            choice = {"family", "method", "space", "learner"} & set(options)
+            chosen = any(before.get(key) != options[key] for key in choice)
+            whole[name] = dict(options) if chosen else before | dict(options)
+    return whole
+
+
+def to_toml(sections: Sections) -> str:
+    """A study file; JSON values are TOML values."""
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in options.items())
+        for name, options in sections.items()
+    )
+
 
 OURS: Sections = {
     "labelling": {"family": "basis", "degree": 4},
@@ -78,15 +100,47 @@ def _adagrad(meta_steps: int) -> Sections:
 _DOT_PRODUCTS = (1000 / 3) ** 2
 """Squared dot products over 1000 uniform labels, in squared correlations."""
 
+_ADAM: Sections = {"search": {"method": "adam", "population": 1, "step_size": 0.1}}
+
+SHOWN: dict[str, tuple[Sections, ...]] = {
+    "fig2b": (CIRCLE, session(6, 24), RIDGE),
+    "fig2c": (SPHERE, session(20, 80), RELU_KERNEL),
+    "fig3b": (CIRCLE, session(6, 24), components(3), RIDGE),
+    "fig3c": (SPHERE, session(6, 24), components(6), RELU_KERNEL),
+    "fig7": (
+        {"stimuli": {"space": "hypercube", "distribution": "gaussian"}},
+        session(50, 300),
+        {"simulated_subject": {"learner": "mushroom_body"}},
+    ),
+    "fig9": (
+        SPHERE,
+        session(30, 300),
+        components(6),
+        {"simulated_subject": {"learner": "relu_network"}},
+    ),
+}
+"""What the paper's subjects are shown in a figure, and who they are."""
+
 PAPER: dict[str, tuple[Sections, ...]] = {
     "fig2b": (_torch(150, 150, output="cos"), _paper(2.0, 0.0), _adagrad(100)),
     "fig2c": (_torch(150, 150, output="cos"), _paper(0.1, 0.0), _adagrad(100)),
     "fig3b": (_torch(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(200)),
-    "fig3c": (_torch(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(2000)),
+    "fig3c": (_torch(20, 20, 20, 20), _paper(1e6, _DOT_PRODUCTS), _adagrad(1000)),
+    "fig7": (
+        _torch(150, 150),
+        _paper(0.5, 0.0),
+        merged(_ADAM, {"search": {"generations": 200}}),
+    ),
     "fig9": (
         _torch(150, 150),
         _paper(10.0, 1e-3 * _DOT_PRODUCTS, label_distribution="energy"),
-        {"search": {"method": "adam", "population": 1, "generations": 500}},
+        merged(_ADAM, {"search": {"generations": 500}}),
     ),
 }
 """The paper's labelling family, meta-loss and optimiser for a figure."""
+
+
+def paper_study(figure: str, name: str = "") -> str:
+    """The study file of a figure with the paper's own settings."""
+    study = {"study": {"name": name or f"paper-{figure}", "seed": 1}}
+    return to_toml(merged(*SHOWN[figure], *PAPER[figure], study))

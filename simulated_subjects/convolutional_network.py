@@ -26,9 +26,9 @@ class ConvolutionalNetwork:
     channels: int = 8
     kernel: int = 5
     stride: int = 2
-    sees: Literal["image", "asymmetry"] = "image"
     learning_rate: float = 0.0025
     steps: int = 100
+    sees: Literal["image", "asymmetry"] = "image"
 
     def __post_init__(self) -> None:
         """Refuse what is no convolution or no gradient descent."""
