@@ -21,7 +21,7 @@ from stimuli.phase_difference import PhaseDifference
 CELLS = 6
 """Pictures of labellings that fit into a row."""
 
-_WIDE, _HEADER_HIGH, _PANEL_HIGH, _CLAIM_HIGH = 12.0, 0.8, 1.9, 0.5
+_WIDE, _HEADER_HIGH, _PANEL_HIGH, _CLAIM_HIGH = 12.0, 0.8, 2.0, 0.5
 _NULL, _INK = "#CFCFCF", "#222222"
 _COLOURS = {
     "ours": PALETTE[0],
@@ -77,7 +77,8 @@ def draw_result(title: str, paper: str, result: Result) -> Figure:
         widths += [CELLS - sum(widths)] if sum(widths) < CELLS else []
         cells = np.atleast_1d(strip.subfigures(1, len(widths), width_ratios=widths))
         for panel, part in zip(row, cells, strict=False):
-            part.suptitle(panel.title, x=0.02, ha="left", fontsize="medium")
+            name = textwrap.fill(panel.title, 26 * panel.cells)
+            part.suptitle(name, x=0.02, ha="left", fontsize="medium")
             panel.draw(part)
     _draw_claims(strips[-1], result.claims)
     return figure
@@ -97,7 +98,11 @@ def _packed(panels: Sequence[Panel]) -> list[list[Panel]]:
 def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:
     """One line per number: seeds as dots, the null as a bar, the target as a tick."""
     axes = strip.subplots()
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(claims) - 0.4, -0.9), xlabel="share")
+    axes.set(
+        xlim=(-0.02, 1.02),
+        ylim=(len(claims) - 0.4, -0.9),
+        xlabel="share, or relative error",
+    )
     axes.set_yticks(range(len(claims)), [_wrapped(c) for c in claims], fontsize="small")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -132,6 +137,8 @@ def _draw_claim(axes: Axes, row: int, claim: Claim) -> None:
         axes.plot(claim.values, row + jitter, "o", color=colour, ms=5, alpha=0.85)
         if claim.target is not None:
             axes.plot(claim.target, row, "|", color=_INK, ms=16, mew=1.4)
+    else:
+        axes.text(0.5, row, "not a share", color="0.6", ha="center", va="center")
     axes.text(
         1.04,
         row,

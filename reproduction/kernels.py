@@ -243,12 +243,14 @@ FIGURES = {
         "The first three have 96 % of their norm in first-order harmonics, the next "
         "three 91 % in second-order ones (section 3).",
         fig3c,
+        minutes=8,
     ),
     "fig8": Entry(
         "black-box search, kernel regression",
         "Functions of increasing frequency, though one of the first-order harmonics "
         "is missed (section 5.4).",
         fig8,
+        minutes=4,
     ),
     "fig10": Entry(
         "three divergences of the label distribution",

@@ -153,5 +153,6 @@ FIGURES = {
         "biased ones on the over-connected input; grouped ones generalise over a group "
         "only if they are excitatory (section 5.3).",
         fig7,
+        minutes=6,
     )
 }

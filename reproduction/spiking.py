@@ -100,5 +100,6 @@ FIGURES = {
         "The spiking network finds it easiest to learn low-frequency functions, the "
         "later ones increasingly poorly (section 5.1).",
         fig5,
+        minutes=12,
     )
 }
