@@ -20,8 +20,17 @@ import click
     type=click.IntRange(1),
     help="Figures at a time. [default: one for each core, one on a GPU]",
 )
+@click.option(
+    "--paper-settings",
+    is_flag=True,
+    help="Print the paper's own settings for FIGURE as a study file, and stop.",
+)
 def reproduce(
-    figures: tuple[str, ...], out: Path, seeds: int, jobs: int | None
+    figures: tuple[str, ...],
+    out: Path,
+    seeds: int,
+    jobs: int | None,
+    paper_settings: bool,
 ) -> None:
     """Reproduce figures of Dorrell et al. 2023, each beside its null.
 
@@ -42,6 +51,15 @@ def reproduce(
         raise click.UsageError(
             f"there is no figure {unknown[0]!r}; known: all, {', '.join(FIGURES)}"
         )
+    if paper_settings:
+        from reproduction.settings import PAPER, paper_study
+
+        if len(names) != 1 or names[0] not in PAPER:
+            raise click.UsageError(
+                f"the paper's settings are known for one of {', '.join(PAPER)}"
+            )
+        click.echo(paper_study(names[0]), nl=False)
+        return
     if seeds < 1:
         raise click.UsageError(f"expected one seed or more, got {seeds}")
     done = reproduce_all(

@@ -140,7 +140,7 @@ PAPER: dict[str, tuple[Sections, ...]] = {
 """The paper's labelling family, meta-loss and optimiser for a figure."""
 
 
-def paper_study(figure: str, name: str = "") -> str:
+def paper_study(figure: str) -> str:
     """The study file of a figure with the paper's own settings."""
-    study = {"study": {"name": name or f"paper-{figure}", "seed": 1}}
+    study = {"study": {"name": f"paper-{figure}", "seed": 1}}
     return to_toml(merged(*SHOWN[figure], *PAPER[figure], study))

@@ -123,13 +123,14 @@ def test_figures_are_listed_and_unknown_ones_refused() -> None:
     assert "no figure 'fig99'" in refused.output
 
 
-def test_a_setting_of_the_paper_is_written_to_start_from(tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    done = CliRunner().invoke(main, ["new", str(file), "--preset", "fig3c"])
-    assert done.exit_code == 0, done.output
-    study = Study(file.read_text())
-    assert study.name == "mine"
-    assert study.file.search.method == "adagrad"
+def test_the_settings_of_the_paper_are_printed_to_start_from() -> None:
+    command = ["reproduce", "fig3c", "--paper-settings"]
+    printed = CliRunner().invoke(main, command)
+    assert printed.exit_code == 0, printed.output
+    assert Study(printed.output).file.search.method == "adagrad"
+    refused = CliRunner().invoke(main, ["reproduce", "fig5", "--paper-settings"])
+    assert refused.exit_code == 2
+    assert "are known for one of fig2b" in refused.output
 
 
 def test_a_figure_from_the_command_line(tmp_path: Path) -> None:
