@@ -65,23 +65,12 @@ def check(study: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from server.cost import costs
+
     checked = _load(study)
-    file, design = checked.file, checked.design
-    trials = design.training_trials + design.test_trials
     table = Table("cost", "", title=f"study {checked.name}", title_justify="left")
-    table.add_row("components", str(file.study.components))
-    table.add_row("generations of each", str(file.search.generations))
-    table.add_row("candidates in each", str(file.search.population))
-    if file.groups:
-        table.add_row("groups, a session of each", ", ".join(checked.groups))
-    table.add_row("sessions", f"{checked.sessions:,}")
-    table.add_row(
-        "trials in each",
-        f"{trials} ({design.training_trials} training, {design.test_trials} test)",
-    )
-    table.add_row("trials in all", f"{checked.sessions * trials:,}")
-    subject = "one session each" if file.study.exposure == "naive" else "several each"
-    table.add_row("subjects", f"{file.study.exposure}: {subject}")
+    for row in costs(checked):
+        table.add_row(*row)
     Console().print(table)
 
 
@@ -119,7 +108,7 @@ def serve(
 
     if host not in ("127.0.0.1", "localhost", "::1") and not token:
         raise click.ClickException(f"{host} can be reached by others: give a --token")
-    loaded = _load(study)
+    loaded = _load(study, in_sessions=True)
     mode = "dry-run" if simulated else "live"
     with _faults(), _journal(study, journal, loaded) as opened:
         desk = Desk(loaded, opened, mode, token)
@@ -224,11 +213,12 @@ def dry_run(
     In process whole generations are computed at once. A journal that exists is
     continued, however it was begun: over sockets first, then in process.
     """
-    loaded = _load(study, null, simulate=not null)
+    over_sockets = over_sockets and not null
+    loaded = _load(study, null, simulate=not null, in_sessions=over_sockets)
     from subject_clients.rehearsal import rehearse
 
     with _faults(), _journal(study, journal, loaded) as opened:
-        if over_sockets and not null:
+        if over_sockets:
             opened.close()
             with _progress(loaded) as progress:
                 rehearse(
@@ -294,7 +284,9 @@ def export(journal: str, out: Path, form: str) -> None:
                     click.echo(path)
 
 
-def _load(study: Path, null: bool = False, simulate: bool = False) -> "Study":
+def _load(
+    study: Path, null: bool = False, simulate: bool = False, in_sessions: bool = False
+) -> "Study":
     from server.study_file import StudyFileError, load
 
     _check_names()
@@ -302,6 +294,8 @@ def _load(study: Path, null: bool = False, simulate: bool = False) -> "Study":
         loaded = load(study, null)
         if simulate:
             loaded.stand_ins()
+        if in_sessions:
+            loaded.check_sessions()
         return loaded
     except StudyFileError as error:
         raise click.ClickException(str(error)) from error
@@ -371,7 +365,8 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
         TextColumn(f"{{task.fields[unit]}}  best error{of} {{task.fields[best]}}"),
         TimeRemainingColumn(),
     )
-    unit = "generations" if loaded.null else "sessions"
+    by_session = "subjects" if loaded.by_gradient else "sessions"
+    unit = "generations" if loaded.null else by_session
     total = loaded.generations if loaded.null else loaded.sessions
     with Progress(*columns) as bar:
         task = bar.add_task(loaded.name, total=total, unit=unit, best="-")

@@ -67,7 +67,7 @@ def map_figure(finding: Finding) -> Figure:
 def error_figure(finding: Finding) -> Figure:
     """Relative generalisation error of each generation against sessions spent.
 
-    Groups have a line style each.
+    Or of each meta-step, against subjects trained. Groups have a line style each.
     """
     figure = Figure(figsize=(5.6, 2.8), layout="constrained")
     axes = figure.subplots()
@@ -81,7 +81,8 @@ def error_figure(finding: Finding) -> Figure:
             _draw_errors(axes, sessions, part, group, color=colour, linestyle=style)
         name = f"component {component + 1}" if component == 0 else f"{component + 1}"
         _name_stretch(axes, sessions, name, colour)
-    axes.set(xlabel="sessions", ylabel="error / label variance")
+    spent = "subjects trained" if finding.record.study.by_gradient else "sessions"
+    axes.set(xlabel=spent, ylabel="error / label variance")
     axes.set_xlim(0, max(1, finding.frames.generations["sessions_so_far"].max()))
     _mark_ignorance(axes)  # before the limits are set: its line belongs inside
     low, high = (

@@ -19,6 +19,7 @@ from server.events import (
     ClientSeen,
     GenerationAsked,
     GenerationTold,
+    MetaSteps,
     Responded,
     SessionEnded,
     SessionOpened,
@@ -43,6 +44,9 @@ _END = {
 }
 """What is said of how a session ended, and of one that has not."""
 
+_SUMMARY = ("best", "median", "mean", "lower_quartile", "upper_quartile")
+"""What is said of the errors of a generation."""
+
 _TENTH = 0.1
 
 
@@ -60,9 +64,7 @@ def frames(record: Record, recovered: Recovered | None = None) -> Frames:
     trials = trials_frame(record)
     sessions = sessions_frame(record, trials)
     generations = generations_frame(record, sessions)
-    components = components_frame(
-        record, sessions, generations, recovered or recover(record)
-    )
+    components = components_frame(record, generations, recovered or recover(record))
     return Frames(trials, sessions, generations, components)
 
 
@@ -141,7 +143,11 @@ def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
     Relative errors are those of the sessions that scored a candidate, in columns
     of each group where the study has groups (:func:`error_column`);
     ``sessions_so_far`` counts every session begun up to and including this one.
+    Of a gradient study a row is a meta-step: one candidate, whose error is the
+    mean of its individuals, and ``sessions`` are these.
     """
+    if record.study.by_gradient:
+        return _meta_steps(record)
     keys = ["component", "generation"]
     asked = record.facts(GenerationAsked)
     table = pd.DataFrame(
@@ -163,20 +169,18 @@ def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
 
 
 def components_frame(
-    record: Record,
-    sessions: pd.DataFrame,
-    generations: pd.DataFrame,
-    recovered: Recovered,
+    record: Record, generations: pd.DataFrame, recovered: Recovered
 ) -> pd.DataFrame:
     """One row per component: what it cost, and its power per order.
 
     ``provisional`` says that it is not frozen yet. ``first_error`` and
     ``final_error`` are the relative error in the first and in the last tenth of
     its generations, medians of medians; of each group where there are groups.
+    Descent is quick at first: of meta-steps the first are five at most.
     """
     names = [f"power_{name}" for name in orders_of(record.study.labeller.space).names]
     columns = ["component", "provisional", "generations", "sessions"]
-    groups = record.study.groups
+    groups, most = record.study.groups, 5 if record.study.by_gradient else None
     for group in groups:
         columns += [error_column(name, group) for name in ("first", "final")]
     rows = []
@@ -188,8 +192,8 @@ def components_frame(
                 i,
                 recovered.provisional and i == len(recovered.power) - 1,
                 recovered.generations[i],
-                int((sessions["component"] == i).sum()),
-                *chain.from_iterable(map(_first_and_final, medians)),
+                int(own["sessions"].sum()),
+                *chain.from_iterable(_first_and_final(m, most) for m in medians),
                 *power,
             )
         )
@@ -204,20 +208,52 @@ def error_column(name: str, group: str) -> str:
 def _errors(scored: pd.DataFrame, keys: list[str], group: str) -> pd.DataFrame:
     """Relative errors of a group in each generation."""
     error = scored[scored["group"] == group].groupby(keys)["relative_error"]
-    summary = {
-        "best": error.min(),
-        "median": error.median(),
-        "mean": error.mean(),
-        "lower_quartile": error.quantile(0.25),
-        "upper_quartile": error.quantile(0.75),
-    }
-    named = {error_column(name, group): column for name, column in summary.items()}
-    return pd.DataFrame(named)
+    summary = [
+        error.min(),
+        error.median(),
+        error.mean(),
+        error.quantile(0.25),
+        error.quantile(0.75),
+    ]
+    names = [error_column(name, group) for name in _SUMMARY]
+    return pd.DataFrame(dict(zip(names, summary, strict=True)))
 
 
-def _first_and_final(errors: "pd.Series[float]") -> tuple[float, float]:
+def _first_and_final(
+    errors: "pd.Series[float]", most: int | None
+) -> tuple[float, float]:
     tenth = max(1, round(_TENTH * len(errors)))
-    return float(errors.head(tenth).median()), float(errors.tail(tenth).median())
+    first = errors.head(min(tenth, most or tenth))
+    return float(first.median()), float(errors.tail(tenth).median())
+
+
+def _meta_steps(record: Record) -> pd.DataFrame:
+    """The generations of a gradient study, in the columns of any other."""
+    study, facts = record.study, record.facts(MetaSteps)
+    counts = [len(fact.errors) for fact in facts]
+    steps = _flat(range(f.generation, f.generation + len(f.errors)) for f in facts)
+    individuals = 0 if study.null else study.sessions_per_generation
+    begun = np.array([individuals] * len(steps), np.int64)
+    at = _time(np.repeat(record.times(MetaSteps), counts))
+    errors = _floats(_flat(fact.errors for fact in facts))
+    errors = errors.reshape(len(steps), 0 if study.null else len(study.groups))
+    penalties = _floats(_flat(fact.penalties for fact in facts)).reshape(-1, 2)
+    # Of raw errors the loss cannot be told from the relative ones recorded.
+    known = study.null or study.objective.relative
+    losses = study.objective.meta_losses(errors, penalties) if known else np.nan
+    columns: dict[str, Any] = {
+        "component": np.repeat(_ints([fact.component for fact in facts]), counts),
+        "generation": _ints(steps),
+        "candidates": np.ones(len(steps), np.int64),
+        "asked_at": at,
+        "sessions": begun,
+        "scored": begun,
+    }
+    for i, group in enumerate(study.groups):
+        error = np.nan if study.null else errors[:, i]
+        columns |= {error_column(name, group): error for name in _SUMMARY}
+    columns |= {"told_at": at, "best_loss": losses, "median_loss": losses}
+    return pd.DataFrame(columns | {"sessions_so_far": begun.cumsum()})
 
 
 def _ends(record: Record) -> dict[str, dict[str, Any]]:

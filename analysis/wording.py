@@ -5,7 +5,7 @@ import numpy as np
 from analysis.finding import Finding
 from analysis.frames import error_column
 from meta_learner.objective import CONTRASTS, FLOOR
-from server.events import StudyFinished
+from server.events import MetaSteps, StudyFinished
 
 
 def heading(findings: list[Finding]) -> str:
@@ -24,7 +24,7 @@ def component_name(finding: Finding, component: int) -> str:
     budget = finding.record.study.file.search.generations
     return (
         f"Component {component + 1} (provisional, after {spent:,} of {budget:,} "
-        "generations)"
+        f"{_rounds(finding)})"
     )
 
 
@@ -67,14 +67,16 @@ def _groups(finding: Finding, component: int) -> str:
         f"{error:.2g} for {group}"
         for group, error in zip(study.groups, final, strict=True)
     )
-    said = f"In its last generations the error was {each}"
+    said = f"In its last {_rounds(finding)} the error was {each}"
+    median = "median meta-step" if study.by_gradient else "median candidate"
+    scale = f"({median}, 1 being as good as answering the mean)"
     if not _is_contrast(finding):
-        return f"{said} (median candidate, 1 being as good as answering the mean)."
+        return f"{said} {scale}."
     chosen, neglected = study.groups
     return (
         f"{said}, {final[1] / max(final[0], FLOOR):.2g} times that of {chosen} "
-        f"(median candidate, 1 being as good as answering the mean). It was sought for "
-        f"being easier for {chosen} than for {neglected}, not for being easy."
+        f"{scale}. It was sought for being easier for {chosen} than for {neglected}, "
+        "not for being easy."
     )
 
 
@@ -83,6 +85,11 @@ def _final_errors(finding: Finding, component: int) -> list[float]:
     row = finding.frames.components.iloc[component]
     groups = finding.record.study.groups
     return [float(row[error_column("final", group)]) for group in groups]
+
+
+def _rounds(finding: Finding) -> str:
+    """What the search of a study goes by."""
+    return "meta-steps" if finding.record.study.by_gradient else "generations"
 
 
 def _is_contrast(finding: Finding) -> bool:
@@ -96,13 +103,26 @@ def summary(finding: Finding) -> str:
     state = "Finished." if done else "Not finished: all that follows is provisional."
     if study.null:
         return f"The same search without a learner: no session was needed. {state}"
+    if study.by_gradient:
+        steps = sum(len(fact.errors) for fact in finding.record.facts(MetaSteps))
+        return (
+            f"{subjects_of(finding):,} {_simulated_subjects(finding)} trained in "
+            f"{steps:,} meta-steps. {state}"
+        )
     simulated = finding.record.opened.mode != "live"
     subjects = _simulated_subjects(finding) if simulated else "subjects"
     trials = int(sessions["test_trials"].sum())
     return (
-        f"{len(sessions):,} sessions of {sessions['subject'].nunique():,} {subjects}, "
+        f"{len(sessions):,} sessions of {subjects_of(finding):,} {subjects}, "
         f"{trials:,} test trials. {state}"
     )
+
+
+def subjects_of(finding: Finding) -> int:
+    """Subjects that a study met, or trained in its meta-steps."""
+    if finding.record.study.by_gradient:
+        return int(finding.frames.generations["sessions"].sum())
+    return int(finding.frames.sessions["subject"].nunique())
 
 
 def cautions(findings: list[Finding]) -> list[str]:
@@ -131,22 +151,45 @@ def methods(finding: Finding) -> str:
 
 def _what_was_done(finding: Finding) -> str:
     study, file = finding.record.study, finding.record.study.file
-    design, objective = study.design, file.objective
+    objective = file.objective
     return (
         f"Stimuli came from the space {file.stimuli['space']} "
         f"({len(study.labeller.space.features)} features). Labellings were of the "
         f"family {file.labelling.get('family')}, {study.search.genes:,} parameters, "
-        f"searched by {file.search.method} with {file.search.population:,} candidates "
-        f"in each of {file.search.generations:,} generations per component. A session "
-        f"had {design.training_trials:,} training trials "
-        f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
-        f"({design.test_stimuli:,} others), with {design.response} responses; the "
-        "meta-loss was the mean squared error on test trials over the variance of the "
-        f"labels, {_how_groups_counted(finding)}with weight "
-        f"{study.objective.generalisation_weight:g}. Label "
+        f"searched {_how_it_was_searched(finding)}; the meta-loss was the mean squared "
+        f"error {_how_errors_counted(finding)}{_how_groups_counted(finding)}with "
+        f"weight {study.objective.generalisation_weight:g}. Label "
         f"distribution: {objective.label_distribution}; orthogonality of components: "
         f"{objective.orthogonality}."
     )
+
+
+def _how_it_was_searched(finding: Finding) -> str:
+    """The search and its subjects, from 'by' on."""
+    study, search = finding.record.study, finding.record.study.file.search
+    design = study.design
+    if study.by_gradient:
+        each = " of each group" if study.file.groups else ""
+        return (
+            f"by {search.method.capitalize()}, {search.generations:,} meta-steps of "
+            f"{search.population:,} individuals{each} per component, along the "
+            "gradient through their whole training. Each individual, newly born, was "
+            f"trained on {design.training_stimuli:,} stimuli and tested on "
+            f"{design.test_stimuli:,} others"
+        )
+    return (
+        f"by {search.method} with {search.population:,} candidates in each of "
+        f"{search.generations:,} generations per component. A session "
+        f"had {design.training_trials:,} training trials "
+        f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
+        f"({design.test_stimuli:,} others), with {design.response} responses"
+    )
+
+
+def _how_errors_counted(finding: Finding) -> str:
+    relative = finding.record.study.objective.relative
+    over = "over the variance of the labels" if relative else "as it is"
+    return f"on test stimuli {over}, "
 
 
 def _how_groups_counted(finding: Finding) -> str:
@@ -173,11 +216,13 @@ def _how_it_was_analysed(finding: Finding) -> str:
     orders = finding.orders
     table = finding.record.study.file.stimuli["space"] == "table"
     ranked = ", one function each, smoothest first" if table else ""
+    by_gradient = finding.record.study.by_gradient
+    how = "from labellings at random" if by_gradient else "by neutral drift"
     return (
         "Power is the share of the variance of labels (energy, not amplitude) in each "
         f"of the first {orders.order.max()} orders of the space's basis{ranked}, on "
         f"{len(orders.x):,} stimuli. The null repeats the search "
-        f"{len(finding.null):,} times without a learner, by neutral drift under "
+        f"{len(finding.null):,} times without a learner, {how} under "
         "whatever penalties the study has. The statistic is the log-odds of a "
         "component's power in its leading order less the null's median there; p is the "
         "share of components, the observed one included, with as large a value, each "
@@ -214,18 +259,20 @@ def _cautions_of_errors(finding: Finding, component: int) -> list[str]:
     """Cautions about what the search reached."""
     study, final = finding.record.study, _final_errors(finding, component)
     if _is_contrast(finding):
-        if final[0] < final[1]:
+        if not final[0] >= final[1]:  # NaN: not known yet
             return []
         note = (
             f"the error of {study.groups[0]} ({final[0]:.2g}) is not below that of "
             f"{study.groups[1]} ({final[1]:.2g}), so no contrast was found."
         )
         return [note]
+    if study.by_gradient and finding.distances[component].beyond:
+        return []  # descent is quick, and its first steps may be at the end already
     row = finding.frames.components.iloc[component]
     notes = []
     for group, end in zip(study.groups, final, strict=True):
         start = row[error_column("first", group)]
-        if end > 0.8 * start:
+        if end > max(FLOOR, 0.8 * start):
             of = f" of {group}" if group else ""
             notes.append(
                 f"the error{of} hardly fell ({start:.2g} to {end:.2g}), so the search "

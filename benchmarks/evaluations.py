@@ -27,7 +27,7 @@ from stimuli.sphere import Sphere
 
 POPULATION = 32
 DESIGN = Design(30, 50, shared_stimuli=False)
-LABELLER = Labeller(Sphere(), MLP())
+LABELLER = Labeller(Sphere(), MLP(), "exact")
 LEARNER = KernelRidge()
 GENES = MLP().genes(Sphere())
 REFERENCE = np.asarray(Sphere().grid(REFERENCE_STIMULI))

@@ -63,7 +63,7 @@ class Objective(NamedTuple):
 # near-constant labelling; labels made uniform by construction know no scale.
 PENALISED = Labeller(SPACE, MLP(output="cos"), "energy", "penalty")
 OBJECTIVES = {
-    "exact": Objective(Labeller(SPACE, MLP()), (0.0, 0.0), 16, 1.0),
+    "exact": Objective(Labeller(SPACE, MLP(), "exact"), (0.0, 0.0), 16, 1.0),
     "penalties": Objective(PENALISED, (30.0, 3.0), 16, 0.1),
     "tuned penalties": Objective(PENALISED, (1.0, 3.0), 64, 0.1),
 }

@@ -62,9 +62,7 @@ class Labeller:
     label_distribution: str = "standardised"
     orthogonality: str = "exact"
 
-    def evaluate(
-        self, series: Series, component: Component, x: jax.Array
-    ) -> jax.Array:
+    def evaluate(self, series: Series, component: Component, x: jax.Array) -> jax.Array:
         """Labels of stimuli by a component found after ``series``, shape ``(n,)``."""
         return self._apply(component, self._before(self.component_labels(series, x)), x)
 
@@ -85,14 +83,14 @@ class Labeller:
         reference = self.space.grid(REFERENCE_STIMULI)
         before = self._before(self.component_labels(series, reference))
 
-        def settle(value: jax.Array, _: None) -> tuple[jax.Array, Round]:
+        def settle(value: jax.Array, first: jax.Array) -> tuple[jax.Array, Round]:
             offset = self._offset(before, value)
             rest = value - offset @ before
-            label_map = self._label_map(value, rest)
+            label_map = self._label_map(value, rest, first)
             return self._label(rest, label_map), (offset, label_map)
 
         raw = self._raw(theta, reference)
-        _, rounds = jax.lax.scan(settle, raw, length=self._rounds(series))
+        _, rounds = jax.lax.scan(settle, raw, jnp.arange(self._rounds(series)) == 0)
         return Component(theta, *rounds)
 
     def penalties(self, series: Series, theta: jax.Array) -> jax.Array:
@@ -140,13 +138,18 @@ class Labeller:
         gram = before @ before.T + ridge
         return jax.scipy.linalg.solve(gram, before @ value, assume_a="pos")
 
-    def _label_map(self, value: jax.Array, rest: jax.Array) -> jax.Array:
+    def _label_map(
+        self, value: jax.Array, rest: jax.Array, first: jax.Array
+    ) -> jax.Array:
         """What the label map of ``rest`` goes by; ``value`` is it before projection."""
         if self.label_distribution == "exact":
             return ascending(rest)
         if self.label_distribution == "standardised":
-            # Where projection leaves next to nothing, rounding errors are no labels.
-            least = jnp.maximum(1e-6 * jnp.mean(value**2), 1e-30)
+            # Where projection leaves next to nothing, rounding errors are no labels:
+            # nor are they to grow in the rounds after, which correct by little.
+            # Below 1e-24 the gradient of the root is infinite in float32.
+            next_to_nothing = jnp.maximum(1e-6 * jnp.mean(value**2), 1e-24)
+            least = jnp.where(first, next_to_nothing, STANDARD_STD**2 / 4)
             power = jnp.maximum(jnp.var(rest), least)
             return jnp.stack([jnp.mean(rest), STANDARD_STD * jax.lax.rsqrt(power)])
         return jnp.zeros(0)

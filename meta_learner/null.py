@@ -42,7 +42,8 @@ def null_series(
         # then serves all components.
         seen = series if _weights(labeller, objective, series).any() else ()
         blind = _null_search if isinstance(search, Evolution) else _null_descent
-        theta = blind(labeller, search, objective, seen, keys[:, i], jnp.asarray(budget))
+        steps = jnp.asarray(budget)
+        theta = blind(labeller, search, objective, seen, keys[:, i], steps)
         series = (*series, _freeze(labeller, series, theta))
     return series
 
@@ -112,7 +113,8 @@ def _null_descent(
         def step(_: int, state: State) -> State:
             return search.step(state, jax.grad(loss)(state.theta))
 
-        return jax.lax.fori_loop(0, steps, step, start).mean
+        end: State = jax.lax.fori_loop(0, steps, step, start)
+        return end.mean
 
     ends: jax.Array = jax.vmap(one)(series, starts)
     return ends

@@ -7,6 +7,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.figure import SubFigure
 
+LEVEL = 0.05
+"""Share of searches without a learner that may reach what is called beyond them."""
+
 Role = Literal["ours", "diagnostic", "paper", "paper diagnostic"]
 """With our objective or the paper's; of a learner whose answer must differ."""
 
@@ -44,10 +47,14 @@ class Claim:
     @property
     def met(self) -> bool | None:
         """Whether the median over seeds reaches the target."""
+        return None if self.target is None else self._reaches(self.median)
+
+    @property
+    def reached(self) -> int | None:
+        """Seeds that reach the target by themselves."""
         if self.target is None:
             return None
-        reached = self.median <= self.target if self.at_most else None
-        return self.median >= self.target if reached is None else reached
+        return sum(map(self._reaches, self.values))
 
     @property
     def p_value(self) -> float | None:
@@ -55,13 +62,23 @@ class Claim:
         if not self.null:
             return None
         null = np.array(self.null)
-        as_far = null <= self.median if self.at_most else null >= self.median
-        return float((as_far.sum() + 1) / (len(null) + 1))
+        # Negated, so that what is not a number proves nothing.
+        short = null > self.median if self.at_most else null < self.median
+        return float(((~short).sum() + 1) / (len(null) + 1))
 
     @property
     def beyond_null(self) -> bool | None:
-        """Whether the median lies beyond the null, at a level of 5 %."""
-        return None if self.p_value is None else self.p_value <= 0.05
+        """Whether the median lies beyond the null, at a level of 5 %.
+
+        None also where there are too few replicates to say.
+        """
+        if self.p_value is None or 1 / (len(self.null) + 1) > LEVEL:
+            return None
+        return self.p_value <= LEVEL
+
+    def _reaches(self, value: float) -> bool:
+        assert self.target is not None
+        return value <= self.target if self.at_most else value >= self.target
 
     def as_json(self) -> dict[str, Any]:
         """Everything about it, the null as quantiles."""
@@ -75,8 +92,9 @@ class Claim:
                 "95_percent": round(float(high), 6),
                 "replicates": len(self.null),
             }
-        plain |= {"median": round(self.median, 6), "worst": round(self.worst, 6)}
-        plain |= {"met": self.met, "beyond_null": self.beyond_null}
+        plain |= {"median": _rounded([self.median])[0], "met": self.met}
+        plain |= {"worst": _rounded([self.worst])[0], "reached": self.reached}
+        plain |= {"beyond_null": self.beyond_null}
         return plain | {"p_value": self.p_value}
 
 
@@ -102,8 +120,8 @@ class Result:
         return [claim for claim in self.claims if claim.met is False]
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(float(value), 6) for value in values]
+def _rounded(values: Sequence[float]) -> list[float | None]:
+    return [round(float(v), 6) if np.isfinite(v) else None for v in values]
 
 
 class Entry(NamedTuple):

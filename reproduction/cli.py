@@ -14,7 +14,13 @@ import click
     show_default=True,
     help="A folder for each figure: journal, numbers, picture; and the gallery.",
 )
-@click.option("--seeds", default=5, show_default=True, help="Seeds 1 to this.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Seeds 1 to this; the longest figures take the first three.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -60,11 +66,12 @@ def reproduce(
             )
         click.echo(paper_study(names[0]), nl=False)
         return
-    if seeds < 1:
-        raise click.UsageError(f"expected one seed or more, got {seeds}")
-    done = reproduce_all(
-        names, out.absolute(), tuple(range(1, seeds + 1)), jobs, console.print
-    )
+    try:
+        done = reproduce_all(
+            names, out.absolute(), tuple(range(1, seeds + 1)), jobs, console.print
+        )
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     missed = [numbers["figure"] for numbers in done if not numbers["met"]]
     console.print(f"gallery: {out / 'gallery.md'}")
     if missed:

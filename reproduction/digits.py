@@ -36,7 +36,8 @@ def fig6(experiment: Experiment) -> Result:
             (
                 "1,000 digits (500 of each class); the paper's notebook trains on 600 "
                 "and tests on 1,400. The diagnostic network sees each image minus its "
-                "mirror image, which tells slant but hardly zeros from ones."
+                "mirror image: slant, and what goes with it. It finds the class less "
+                "surely, but more often than not: a weak diagnostic."
             )
         ],
         [Panel("every fortieth digit, in the order of labels", _ordered(ours[0]))],

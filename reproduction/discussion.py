@@ -78,7 +78,8 @@ def unlabelled(experiment: Experiment) -> Result:
         paper = "data in a linear subspace"
         claims.append(Claim(statement, paper, tuple(explained), null, 0.99))
         ratio = tuple(numbers["diagnostic"]["participation ratio"][k])
-        claims.append(Claim(f"PCA with {k}: dimensions used", k, ratio, share=False))
+        statement = f"PCA with {k}: dimensions used (participation ratio)"
+        claims.append(Claim(statement, "", ratio, share=False))
     drawn = partial(draw_unsupervised, numbers)
     return Result(claims, panels=[Panel("spectra of the data found", drawn)])
 

@@ -156,7 +156,8 @@ def _outcome(claim: Claim) -> str:
     if claim.target is not None:
         sign = "≤" if claim.at_most else "≥"
         text += f"; target {sign} {claim.target:g}: {'met' if claim.met else 'missed'}"
-    if claim.p_value is not None:
+        text += f", {claim.reached} of {len(claim.values)}"
+    if claim.beyond_null is not None:
         beyond = "beyond" if claim.beyond_null else "not beyond"
         text += f"\n{beyond} the null, p = {claim.p_value:.2g}"
     if claim.paper:

@@ -44,8 +44,10 @@ class Experiment:
         self.folder = folder
         self.seeds = tuple(seeds)
         self.progress = progress or (lambda _: None)
-        self.ran = 0
+        self.ran: list[str] = []
         """Studies that were not in the journal."""
+        self.seconds: dict[str, float] = {}
+        """What each study took when it was run, by the clock of its journal."""
 
     def run(
         self, name: str, *sections: Sections, replicates: int = REPLICATES
@@ -58,7 +60,13 @@ class Experiment:
 
     def few(self, seeds: int = 3) -> "Experiment":
         """The same with the first few seeds, for what takes long."""
-        return Experiment(self.folder, self.seeds[:seeds], self.progress)
+        return self.with_seeds(self.seeds[:seeds])
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Experiment":
+        """The same with other seeds; what it runs counts here."""
+        other = Experiment(self.folder, seeds, self.progress)
+        other.ran, other.seconds = self.ran, self.seconds
+        return other
 
     def _one(
         self, name: str, seed: int, sections: Sequence[Sections], replicates: int
@@ -69,9 +77,12 @@ class Experiment:
         loaded = Study(to_toml(merged(OURS, *sections, study)))
         journal = Journal(str(self.folder / "journal.db"), loaded.name)
         try:
-            self.ran += not any(True for _ in journal.read())
+            if not any(True for _ in journal.read()):
+                self.ran.append(loaded.name)
             dry_run(loaded, journal)
-            return find(name, journal.read(), replicates)
+            events = list(journal.read())
+            self.seconds[loaded.name] = events[-1].at - events[0].at
+            return find(name, events, replicates)
         finally:
             journal.close()
 

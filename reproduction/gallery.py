@@ -20,17 +20,24 @@ _HEAD = (
 def gallery(every: Sequence[dict[str, Any]]) -> str:
     """A page of all figures from their numbers."""
     rows = [_row(numbers) for numbers in every]
+    total = sum(numbers["seconds"] for numbers in every) / 60
+    device = " and ".join(sorted({numbers["device"] for numbers in every}))
     parts = [
         "# Gallery: the figures of Dorrell et al. 2023",
         (
-            "Every figure is run with several seeds, beside the same search without "
-            "any learner (the null) and beside a diagnostic learner whose answer must "
-            "differ. Power is energy, the share of the variance of the labels. A "
-            "target is for the median over seeds and was set beforehand; a number lies"
-            " beyond the null if at most 5 % of the searches without a learner reach "
-            "it."
+            "Figures are run with several seeds, beside the same search without any "
+            "learner (the null) and beside a diagnostic learner whose answer must "
+            "differ; a number that needs a learner, such as most errors, has no null. "
+            "Power is energy, the share of the variance of the labels. A target is "
+            "for the median over seeds and was set beforehand; beside it stands how "
+            "many seeds reach it by themselves. A number lies beyond the null if at "
+            "most 5 % of the searches without a learner reach it."
         ),
         "\n".join([*_HEAD, *rows]),
+        (
+            f"Together {total:.0f} minutes of one process, on {device}; as many "
+            "figures run at a time as there are cores."
+        ),
         *(_figure(numbers) for numbers in every),
     ]
     return "\n\n".join(parts) + "\n"
@@ -52,7 +59,7 @@ def _count(answers: Sequence[bool | None]) -> str:
 
 
 def _figure(numbers: dict[str, Any]) -> str:
-    name = numbers["figure"]
+    name, title = numbers["figure"], numbers["title"]
     table = [
         "| number | paper | we: median (range) | no learner (5-95 %) | target |",
         "| --- | --- | --- | --- | --- |",
@@ -61,9 +68,9 @@ def _figure(numbers: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             f"## {name}",
-            f"**{numbers['title'].capitalize()}.** {numbers['paper']}",
-            f"`penchant reproduce {name}`: {len(numbers['seeds'])} seeds.",
-            f"![{numbers['title']}]({name}/{name}.png)",
+            f"**{title[0].upper()}{title[1:]}.** {numbers['paper']}",
+            f"`penchant reproduce {name}`",
+            f"![{title}]({name}/{name}.png)",
             "\n".join(table),
             *numbers["notes"],
             _verdict(numbers),
@@ -72,17 +79,18 @@ def _figure(numbers: dict[str, Any]) -> str:
 
 
 def _claim(claim: dict[str, Any]) -> str:
-    low, high = min(claim["values"]), max(claim["values"])
-    ours = f"{claim['median']:.3g} ({low:.3g} to {high:.3g})"
+    values = [float("nan") if v is None else v for v in claim["values"]]
+    spread = f"{min(values):.3g} to {max(values):.3g}; {len(values)} seeds"
+    ours = f"{claim['median']:.3g} ({spread})" if claim["median"] else spread
     null, target = "", ""
     if claim["null"]:
         quantiles = [claim["null"][q] for q in ("median", "5_percent", "95_percent")]
-        null = "{:.2g} ({:.2g} to {:.2g})".format(*quantiles)
+        null = "{:.3g} ({:.3g} to {:.3g})".format(*quantiles)
     if claim["target"] is not None:
         sign = "at most" if claim["at_most"] else "at least"
-        target = (
-            f"{sign} {claim['target']:g}: {'met' if claim['met'] else '**missed**'}"
-        )
+        met = "met" if claim["met"] else "**missed**"
+        seeds = f"{claim['reached']} of {len(values)}"
+        target = f"{sign} {claim['target']:g}: {met}, {seeds}"
     statement = f"{_ROLES[claim['role']]}: {claim['statement']}"
     return f"| {statement} | {claim['paper']} | {ours} | {null} | {target} |"
 
@@ -91,13 +99,14 @@ def _verdict(numbers: dict[str, Any]) -> str:
     """Which of the findings go beyond the null, in plain words."""
     sentences = []
     for role in ("ours", "paper"):
-        judged = [c for c in numbers["claims"] if c["role"] == role and c["null"]]
+        mine = [c for c in numbers["claims"] if c["role"] == role]
+        judged = [c for c in mine if c["beyond_null"] is not None]
         same = [c["statement"] for c in judged if not c["beyond_null"]]
         if not judged:
             continue
         name = _ROLES[role][0].upper() + _ROLES[role][1:]
         if not same:
-            sentences.append(f"{name}: beyond the null in every number.")
+            sentences.append(f"{name}: beyond the null in every number that has one.")
         else:
             sentences.append(
                 f"{name}: a search without any learner gives as much for "

@@ -37,7 +37,9 @@ def reproduce(
     experiment = Experiment(out / name, seeds, progress)
     start = time.perf_counter()
     result = entry.run(experiment)
-    seconds = time.perf_counter() - start
+    elapsed = time.perf_counter() - start
+    new = sum(experiment.seconds[name] for name in experiment.ran)
+    studies = sum(experiment.seconds.values())
     numbers = {
         "figure": name,
         "title": entry.title,
@@ -46,8 +48,10 @@ def reproduce(
         "claims": [claim.as_json() for claim in result.claims],
         "met": not result.missed,
         "notes": result.notes,
-        "seconds": round(seconds, 1),
-        "new_studies": experiment.ran,
+        "seconds": round(studies + elapsed - new, 1),
+        "seconds_of_studies": round(studies, 1),
+        "studies": len(experiment.seconds),
+        "new_studies": len(experiment.ran),
         "device": jax.devices()[0].device_kind,
         "versions": {
             "python": platform.python_version(),
@@ -68,7 +72,11 @@ def reproduce_all(
     jobs: int | None = None,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """Run figures, ``jobs`` at a time and the longest first; write the gallery."""
+    """Run figures, ``jobs`` at a time and the longest first; write the gallery.
+
+    One that fails keeps none of the others; its fault is raised in the end.
+    """
+    faults: list[BaseException] = []
     longest_first = sorted(names, key=lambda name: -FIGURES[name].minutes)
     jobs = jobs or _cores()
     if jobs == 1 or len(names) == 1:
@@ -78,11 +86,17 @@ def reproduce_all(
         # A process each: figures compile half of the time, and that on one core.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-            begun = [pool.submit(reproduce, n, out, seeds) for n in longest_first]
+            begun = {pool.submit(reproduce, n, out, seeds): n for n in longest_first}
             for finished in as_completed(begun):
-                say(_told(finished.result()))
+                if fault := finished.exception():
+                    faults.append(fault)
+                    say(f"{begun[finished]} failed: {fault}")
+                else:
+                    say(_told(finished.result()))
     every = list(read_numbers(out))
     (out / "gallery.md").write_text(gallery(every), encoding="utf-8")
+    if faults:
+        raise faults[0]
     return [numbers for numbers in every if numbers["figure"] in names]
 
 

@@ -24,6 +24,7 @@ from meta_learner.assignment import (
     named_key,
     penalties,
 )
+from meta_learner.evolution import Evolution
 from meta_learner.gradient import Gradient, from_rows
 from meta_learner.labelling import Series, freeze
 from meta_learner.objective import Floats
@@ -250,6 +251,7 @@ class StudyState:
                 self.scored[opened.candidate] = True
 
     def _tell(self, fact: GenerationTold) -> None:
+        assert isinstance(self.study.search, Evolution)
         losses = np.array([np.nan if v is None else v for v in fact.losses])
         self.search = self.study.search.tell(
             self.search, self.theta, jnp.asarray(losses)
@@ -377,11 +379,13 @@ def would_be_used(state: StudyState, session: Session) -> bool:
 
 
 def _ask(state: StudyState) -> tuple[Any, Any]:
+    assert isinstance(state.study.search, Evolution)
     key = named_key(state.study.seed, "ask", state.component, state.generation)
     return state.study.search.ask(state.search, key)
 
 
 def _meta_losses(state: StudyState) -> Floats:
+    losses: Floats
     losses = state.study.objective.meta_losses(state.errors, state.penalties)
     if not state.study.null:
         return losses
@@ -389,4 +393,5 @@ def _meta_losses(state: StudyState) -> Floats:
     # selection is neutral drift and not the order of the candidates.
     place = (state.study.seed, state.component, state.generation)
     order = np.random.default_rng(place).permutation(len(losses))
-    return losses + 1e-9 * order
+    broken: Floats = losses + 1e-9 * order
+    return broken

@@ -25,6 +25,7 @@ from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED, Labeller
 from meta_learner.objective import AIMS, CONTRASTS, Objective
+from server.fit import misfits
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
@@ -207,6 +208,7 @@ class Study:
             faults,
         )
         _refuse(faults)
+        _refuse(misfits(space, family, self.learners))
         if isinstance(space, FromFile):  # what that holds is part of the study
             self.sha256 = _hash(text.encode() + space.content())
         objective, search = self.file.objective, self.file.search
@@ -225,6 +227,8 @@ class Study:
             )
         except ValueError as error:
             raise StudyFileError(str(error)) from error
+        if self.by_gradient:
+            self._check_gradient()
         self.objective = Objective(
             0.0 if null else objective.generalisation_weight,
             objective.label_distribution_weight,
@@ -259,6 +263,26 @@ class Study:
     def by_gradient(self) -> bool:
         """Whether the search differentiates through its simulated subjects."""
         return isinstance(self.search, Gradient)
+
+    def _check_gradient(self) -> None:
+        """Refuse what a gradient would pass over in silence."""
+        plain = Design(self.design.training_stimuli, self.design.test_stimuli)
+        shared = dataclasses.replace(self.design, shared_stimuli=True)
+        if shared != plain or self.responses != RESPONSE_MODELS["graded"]():
+            raise StudyFileError(
+                f"search.method {self.file.search.method} trains on the labels "
+                "themselves, once each: expected graded responses, repeats of 1, "
+                "and no noise or omissions in [simulated_responses]"
+            )
+
+    def check_sessions(self) -> None:
+        """Raise :class:`StudyFileError` where no subject could have a session."""
+        if self.by_gradient:
+            raise StudyFileError(
+                f"search.method is {self.file.search.method}, a gradient through "
+                "simulated subjects: it has no sessions. Use `penchant dry-run` "
+                "in process, or an evosax strategy such as DES"
+            )
 
     @property
     def generations(self) -> int:

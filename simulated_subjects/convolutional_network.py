@@ -20,7 +20,7 @@ class ConvolutionalNetwork:
     pooling, within the image: what is left over at its lower and right edge
     is not seen. Each individual (key) draws its own weights. One that ``sees``
     only the asymmetry of an image, its difference from its mirror image, is a
-    diagnostic subject: it can tell slant, but hardly a zero from a one.
+    control subject: it can tell slant, and what goes with it.
     """
 
     channels: int = 8

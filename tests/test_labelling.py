@@ -169,7 +169,7 @@ def test_exact_labels_are_uniform_and_orthogonal_on_fresh_stimuli(
     space: StimulusSpace, family: LabellingFamily, components: int
 ) -> None:
     """Any two components have at most 0.25 % of variance in common: |r| < 0.05."""
-    labeller = Labeller(space, family)
+    labeller = Labeller(space, family, "exact")
     series = series_of(labeller, components)
     x = space.sample(KEY, 20_000)
     theta = [random_theta(space, family, k) for k in range(components + 1)]
@@ -192,7 +192,13 @@ def test_exact_labels_are_uniform_and_orthogonal_on_fresh_stimuli(
 @settings(deadline=None, max_examples=40)
 @given(
     kind=st.sampled_from(
-        [("exact", "exact", 0), ("exact", "exact", 2), ("energy", "penalty", 0)]
+        [
+            ("exact", "exact", 0),
+            ("exact", "exact", 2),
+            ("standardised", "exact", 0),
+            ("standardised", "exact", 2),
+            ("energy", "penalty", 0),
+        ]
     ),
     scale=st.just(0.0) | st.floats(1e-30, 1e9),
     seed=st.integers(0, 2**31 - 1),
@@ -215,21 +221,27 @@ def test_stimuli_that_tie_get_their_middle_rank() -> None:
     y = to_uniform(jnp.array([0.0, 3.0]), reference)
     np.testing.assert_allclose(y, [0, 0.8], atol=1e-6)
     nothing = jnp.zeros(MLP().genes(Sphere()))
-    y = labels(Labeller(Sphere(), MLP()), (), nothing, Sphere().grid(100))
+    y = labels(Labeller(Sphere(), MLP(), "exact"), (), nothing, Sphere().grid(100))
     np.testing.assert_array_equal(y, 0)
 
 
-def test_constant_component_does_not_spoil_those_after_it() -> None:
-    labeller = Labeller(Sphere(), MLP())
+@pytest.mark.parametrize(
+    ("distribution", "std"), [("exact", 3**-0.5), ("standardised", 0.5)]
+)
+def test_constant_component_does_not_spoil_those_after_it(
+    distribution: str, std: float
+) -> None:
+    labeller = Labeller(Sphere(), MLP(), distribution)
     series = (freeze(labeller, (), jnp.zeros(MLP().genes(Sphere()))),)
     theta = random_theta(Sphere(), MLP(), 1)
     y = np.asarray(labels(labeller, series, theta, Sphere().grid(100)))
     assert np.isfinite(y).all()
-    assert y.std() == pytest.approx(3**-0.5, abs=0.05)
+    assert y.std() == pytest.approx(std, abs=0.05)
 
 
-def test_search_that_diverges_gets_labels_all_the_same() -> None:
-    labeller = Labeller(Sphere(), MLP())
+@pytest.mark.parametrize("distribution", ["exact", "standardised"])
+def test_search_that_diverges_gets_labels_all_the_same(distribution: str) -> None:
+    labeller = Labeller(Sphere(), MLP(), distribution)
     theta = 1e20 * random_theta(Sphere(), MLP(), 1)
     y = np.asarray(labels(labeller, (), theta, Sphere().grid(100)))
     assert abs(y).max() <= 1
@@ -240,8 +252,9 @@ def penalties(labeller: Labeller, series: Series, theta: Any) -> jax.Array:
     return labeller.penalties(series, theta)
 
 
-def test_exact_labels_pay_no_penalty() -> None:
-    labeller = Labeller(Sphere(), MLP())
+@pytest.mark.parametrize("distribution", ["exact", "standardised"])
+def test_labels_by_construction_pay_no_penalty(distribution: str) -> None:
+    labeller = Labeller(Sphere(), MLP(), distribution)
     theta = random_theta(Sphere(), MLP(), 9)
     paid = penalties(labeller, series_of(labeller, 2), theta)
     np.testing.assert_allclose(paid, 0, atol=1e-3)
