@@ -125,19 +125,10 @@ def serve(
 @click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
 @click.option("--group", help="Its group, in a study with groups.")
 @click.option("--count", default=1, show_default=True, help="Simulated: how many.")
-@click.option(
-    "--transport",
-    type=click.Choice(["socket", "http"]),
-    default="socket",
-    show_default=True,
-)
+@click.option("--learner", help="Simulated: this learner in place of the study's.")
+@click.option("--transport", type=click.Choice(["socket", "http"]), default="socket")
 @click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
-@click.option(
-    "--patience",
-    default=60.0,
-    show_default=True,
-    help="Seconds to wait for a server that is away.",
-)
+@click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
 def subject(
     adapter: str,
     url: str,
@@ -145,6 +136,7 @@ def subject(
     study: Path | None,
     group: str | None,
     count: int,
+    learner: str | None,
     transport: str,
     token: str | None,
     patience: float,
@@ -172,14 +164,19 @@ def subject(
             return
         if study is None:
             raise click.UsageError("a simulated subject needs --study")
-        loaded = _load(study, simulate=True)
+        loaded = _load(study, simulate=not learner)
         groups = (group,) if group else loaded.groups
         if unknown := set(groups) - set(loaded.groups):
             raise click.UsageError(f"{study} has no group {unknown.pop()!r}")
+        from server.fit import learner_named
         from subject_clients.simulated import Simulated, run_subjects
 
+        shown = loaded.labeller.space, loaded.labeller.family
+        other = learner_named(learner, *shown) if learner else None
+
         def be_born(group: str) -> Simulated:
-            return Simulated(loaded.learners[group], loaded.responses, loaded.seed)
+            born = other or loaded.learners[group]
+            return Simulated(born, loaded.responses, loaded.seed)
 
         run_subjects(name or "sim", count, be_born, connect, token, groups)
 

@@ -100,8 +100,8 @@ def fig7(experiment: Experiment) -> Result:
         ],
         [
             (
-                "A random labelling has little of its variance in group means, so that at "
-                "most .8 there shows only what E lacks beside F."
+                "A random labelling has little of its variance in group means, so "
+                "that at most .8 there shows only what E lacks beside F."
             )
         ],
         panels=[map_panel(name, each[0], 1) for name, each in found.items()],

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from meta_learner.families import LabellingFamily
+from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from stimuli.space import StimulusSpace
 
@@ -35,6 +36,17 @@ def misfits(
         section = f"groups.{group}" if group else "simulated_subject"
         faults += _fault(section, learn, learner)
     return faults
+
+
+def learner_named(name: str, space: StimulusSpace, family: LabellingFamily) -> Learner:
+    """A learner with its defaults; raises ``ValueError`` if it does not fit."""
+    if name not in LEARNERS:
+        known = ", ".join(sorted(LEARNERS))
+        raise ValueError(f"unknown learner {name!r}; known: {known}")
+    learner = LEARNERS[name]()
+    if faults := misfits(space, family, {"": learner}):
+        raise ValueError(f"{name}: {faults[0].partition(': ')[2]}")
+    return learner
 
 
 def _array(*shape: int) -> Any:
