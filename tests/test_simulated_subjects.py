@@ -267,7 +267,7 @@ def logistic(value: float) -> float:
         (TwoChoice(lapse=1.0), lambda _: 0.5),
         (TwoChoice(4.0, -0.2, 0.1), lambda y: 0.05 + 0.9 * logistic(4 * (y - 0.2))),
     ],
-    ids=repr,
+    ids=lambda value: None if callable(value) else repr(value),
 )
 def test_choices_follow_the_psychometric_function(
     model: TwoChoice, right: Callable[[float], float]
