@@ -16,6 +16,7 @@ from analysis.maps import PALETTE, draw_map
 from analysis.recovery import Floats, labels_at
 from reproduction.claim import Claim, Panel, Result
 from stimuli.circle import Circle
+from stimuli.hypercube import Hypercube
 from stimuli.phase_difference import PhaseDifference
 
 CELLS = 6
@@ -53,7 +54,7 @@ def map_panel(title: str, finding: Finding, most: int = CELLS) -> Panel:
             name = f"{found.power:.2f} in order {found.order}"
             axes.set_title(name, fontsize="small")
 
-    wide = isinstance(labeller.space, Circle | PhaseDifference)
+    wide = isinstance(labeller.space, Circle | PhaseDifference | Hypercube)
     return Panel(title, draw, min(CELLS, shown * (2 if wide else 1)))
 
 
@@ -117,13 +118,7 @@ def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:
         axes.plot([], [], color=_NULL, lw=7, label="no learner, 5 to 95 %")[0],
         axes.plot([], [], "|", color=_INK, ms=10, label="target")[0],
     ]
-    axes.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0, -0.9 / max(len(claims), 2)),
-        ncols=3,
-        fontsize="small",
-    )
+    strip.legend(handles=handles, loc="outside lower left", ncols=3, fontsize="small")
 
 
 def _draw_claim(axes: Axes, row: int, claim: Claim) -> None:
