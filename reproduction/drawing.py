@@ -125,7 +125,7 @@ def _draw_claim(axes: Axes, row: int, claim: Claim) -> None:
     colour = _COLOURS[claim.role]
     if claim.share:
         if claim.null:
-            low, mid, high = np.quantile(claim.null, (0.05, 0.5, 0.95))
+            low, mid, high = np.nanquantile(claim.null, (0.05, 0.5, 0.95))
             axes.plot([low, high], [row, row], color=_NULL, lw=9, solid_capstyle="butt")
             axes.plot([mid, mid], [row - 0.22, row + 0.22], color="0.45", lw=1.2)
         jitter = np.linspace(-0.14, 0.14, len(claim.values))

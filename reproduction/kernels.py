@@ -107,8 +107,8 @@ def fig3c(experiment: Experiment) -> Result:
 
 def fig8(experiment: Experiment) -> Result:
     """Six labellings by an evolution strategy that sees errors only."""
-    search = {"method": "DES", "population": 16, "generations": 60}
-    shown = (SPHERE, session(10, 50), {"search": search})
+    search = {"method": "DES", "population": 16, "generations": 80}
+    shown = (SPHERE, session(6, 50), {"search": search})
     ours = experiment.run("ours", *shown, components(6), RELU_KERNEL)
     three = (*shown, components(3))
     diagnostic = experiment.run("diagnostic", *three, DIAGNOSTIC)
@@ -129,7 +129,10 @@ def fig8(experiment: Experiment) -> Result:
         [
             (
                 f"{ours[0].record.study.sessions:,} sessions for the six labellings, "
-                "each with one error as its only result."
+                "each with one error as its only result. With 10 training stimuli "
+                "the search stops in order 2 (960 sessions a labelling: least power "
+                "in order 1 .03 to .30 in five seeds), since they teach both orders "
+                "almost alike."
             )
         ],
         [map_panel("ours", ours[0]), map_panel("diagnostic learner", diagnostic[0])],
