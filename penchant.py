@@ -29,6 +29,8 @@ NULL = click.option(
     help="Run the no-learner null: the same search, blind to all subjects.",
 )
 
+WIRES = click.Choice(["socket", "http"])
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="penchant")
@@ -126,7 +128,7 @@ def serve(
 @click.option("--group", help="Its group, in a study with groups.")
 @click.option("--count", default=1, show_default=True, help="Simulated: how many.")
 @click.option("--learner", help="Simulated: this learner in place of the study's.")
-@click.option("--transport", type=click.Choice(["socket", "http"]), default="socket")
+@click.option("--transport", type=WIRES, default="socket", help="What carries it.")
 @click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
 @click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
 def subject(

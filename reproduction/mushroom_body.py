@@ -41,63 +41,8 @@ def fig7(experiment: Experiment) -> Result:
     }
     full = {"learner": "relu_network", "hidden": [150], "steps": 50}
     dense = many.run("fully connected", *_study({}), {"simulated_subject": full})
-    paper = "depends on one input"
-    group = "generalises across group members"
     return Result(
-        [
-            _claim(
-                found["random"],
-                "B, random: largest share of one input",
-                one_input,
-                paper,
-            ),
-            _claim(
-                dense,
-                "fully connected: largest share of one input",
-                one_input,
-                "no preferred direction",
-                diagnostic=True,
-            ),
-            _claim(
-                found["biased"],
-                "C, biased: share of the over-connected input",
-                over_connected,
-                "depends on the over-connected input",
-            ),
-            _claim(
-                found["random"],
-                "random: share of that input",
-                over_connected,
-                "",
-                diagnostic=True,
-            ),
-            _claim(
-                found["grouped"],
-                "E, grouped: largest share of one input",
-                one_input,
-                "the neuron basis is still preferred",
-            ),
-            _claim(
-                found["grouped"],
-                "E, grouped: share of the group means",
-                group_means,
-                "does not generalise over the group",
-                at_most=True,
-            ),
-            _claim(
-                found["grouped, excitatory"],
-                "F, grouped and excitatory: share of the group means",
-                group_means,
-                group,
-            ),
-            _claim(
-                found["random, excitatory"],
-                "random and excitatory: share of the group means",
-                group_means,
-                "",
-                diagnostic=True,
-            ),
-        ],
+        _claims(found, dense),
         [
             (
                 "A random labelling has little of its variance in group means, so "
@@ -106,6 +51,64 @@ def fig7(experiment: Experiment) -> Result:
         ],
         panels=[map_panel(name, each[0], 1) for name, each in found.items()],
     )
+
+
+def _claims(found: dict[str, list[Finding]], dense: Sequence[Finding]) -> list[Claim]:
+    """The four verdicts, each with its control."""
+    return [
+        _claim(
+            found["random"],
+            "B, random: largest share of one input",
+            one_input,
+            "depends on one input",
+        ),
+        _claim(
+            dense,
+            "fully connected: largest share of one input",
+            one_input,
+            "no preferred direction",
+            diagnostic=True,
+        ),
+        _claim(
+            found["biased"],
+            "C, biased: share of the over-connected input",
+            over_connected,
+            "depends on the over-connected input",
+        ),
+        _claim(
+            found["random"],
+            "random: share of that input",
+            over_connected,
+            "",
+            diagnostic=True,
+        ),
+        _claim(
+            found["grouped"],
+            "E, grouped: largest share of one input",
+            one_input,
+            "the neuron basis is still preferred",
+        ),
+        _claim(
+            found["grouped"],
+            "E, grouped: share of the group means",
+            group_means,
+            "does not generalise over the group",
+            at_most=True,
+        ),
+        _claim(
+            found["grouped, excitatory"],
+            "F, grouped and excitatory: share of the group means",
+            group_means,
+            "generalises across group members",
+        ),
+        _claim(
+            found["random, excitatory"],
+            "random and excitatory: share of the group means",
+            group_means,
+            "",
+            diagnostic=True,
+        ),
+    ]
 
 
 def one_input(x: Floats, y: Floats) -> float:

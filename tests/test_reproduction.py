@@ -166,6 +166,7 @@ def test_the_gallery_says_what_is_missed_and_what_the_null_finds_too() -> None:
                 "paper": "It says so.",
                 "seeds": [1, 2],
                 "seconds": 3.2,
+                "device": "cpu",
                 "notes": ["A note."],
                 "claims": [claim.as_json() for claim in claims],
             }
