@@ -47,14 +47,14 @@ class Claim:
     @property
     def met(self) -> bool | None:
         """Whether the median over seeds reaches the target."""
-        return None if self.target is None else self._reaches(self.median)
+        return None if self.target is None else bool(self._reaches(self.median))
 
     @property
     def reached(self) -> int | None:
         """Seeds that reach the target by themselves."""
         if self.target is None:
             return None
-        return sum(map(self._reaches, self.values))
+        return sum(bool(self._reaches(value)) for value in self.values)
 
     @property
     def p_value(self) -> float | None:

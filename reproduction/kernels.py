@@ -144,7 +144,9 @@ def fig10(experiment: Experiment) -> Result:
     shown = (SPHERE, session(10, 50))
     result = Result()
     for name in DIVERGENCES:
-        penalty = {"objective": {"label_distribution": name}}
+        # Bounded labels: where others are cut off, a penalty has no gradient.
+        family = mlp(20, 20, output="cos")
+        penalty = {**family, "objective": {"label_distribution": name}}
         ours = experiment.run(name, *shown, RELU_KERNEL, penalty)
         diagnostic = experiment.run(f"{name}, diagnostic", *shown, DIAGNOSTIC, penalty)
         which = f"{name}, "
