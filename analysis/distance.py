@@ -11,7 +11,7 @@ from analysis.recovery import Floats, orders_of
 from meta_learner.assignment import named_key
 from meta_learner.evolution import Evolution
 from meta_learner.gradient import Gradient
-from meta_learner.labelling import Labeller
+from meta_learner.labelling import Labeller, Series
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
 
@@ -47,16 +47,25 @@ class Distance(NamedTuple):
 def null_power(
     record: Record, generations: tuple[int, ...], replicates: int = REPLICATES
 ) -> Floats:
-    """Power of the study's null, ``(replicates, components, orders + 1)``.
+    """Power of :func:`null_of`, ``(replicates, components, orders + 1)``."""
+    labeller = record.study.labeller
+    orders = orders_of(labeller.space)
+    if not generations:
+        return np.zeros((replicates, 0, len(orders.names)))
+    series = null_of(record, generations, replicates)
+    return orders.power(np.asarray(null_labels(labeller, series, orders.x), np.float64))
+
+
+def null_of(
+    record: Record, generations: tuple[int, ...], replicates: int = REPLICATES
+) -> Series:
+    """The study's null series, every array with a leading axis of replicates.
 
     The same search for as many generations, without learner or sessions.
     """
     study = record.study
-    if not generations:
-        columns = len(orders_of(study.labeller.space).names)
-        return np.zeros((replicates, 0, columns))
     blind = replace(study.objective, generalisation_weight=0.0)
-    return _null_power(
+    return _null_series(
         study.labeller, study.search, blind, generations, study.seed, replicates
     )
 
@@ -100,16 +109,13 @@ def _distance(power: Floats, null: Floats, names: list[str]) -> Distance:
 
 
 @cache
-def _null_power(
+def _null_series(
     labeller: Labeller,
     search: Evolution | Gradient,
     blind: Objective,
     generations: tuple[int, ...],
     seed: int,
     replicates: int,
-) -> Floats:
+) -> Series:
     key = named_key(seed, "no-learner null")
-    series = null_series(labeller, search, blind, generations, key, replicates)
-    orders = orders_of(labeller.space)
-    labels = np.asarray(null_labels(labeller, series, orders.x), np.float64)
-    return orders.power(labels)
+    return null_series(labeller, search, blind, generations, key, replicates)

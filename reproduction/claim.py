@@ -14,6 +14,15 @@ Role = Literal["ours", "diagnostic", "paper", "paper diagnostic"]
 """With our objective or the paper's; of a learner whose answer must differ."""
 
 
+ROLES: dict[Role, str] = {
+    "ours": "default objective",
+    "diagnostic": "default objective, diagnostic learner",
+    "paper": "the paper's settings",
+    "paper diagnostic": "the paper's settings, diagnostic learner",
+}
+"""What a role is called in pictures and in the gallery."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One number of a figure: several seeds, its target set beforehand, its null.
@@ -47,14 +56,14 @@ class Claim:
     @property
     def met(self) -> bool | None:
         """Whether the median over seeds reaches the target."""
-        return None if self.target is None else bool(self._reaches(self.median))
+        return None if self.target is None else self._reaches(self.median)
 
     @property
     def reached(self) -> int | None:
         """Seeds that reach the target by themselves."""
         if self.target is None:
             return None
-        return sum(bool(self._reaches(value)) for value in self.values)
+        return sum(map(self._reaches, self.values))
 
     @property
     def p_value(self) -> float | None:
@@ -78,7 +87,7 @@ class Claim:
 
     def _reaches(self, value: float) -> bool:
         assert self.target is not None
-        return value <= self.target if self.at_most else value >= self.target
+        return bool(value <= self.target if self.at_most else value >= self.target)
 
     def as_json(self) -> dict[str, Any]:
         """Everything about it, the null as quantiles."""

@@ -14,7 +14,7 @@ from analysis.figures import STYLE
 from analysis.finding import Finding
 from analysis.maps import PALETTE, draw_map
 from analysis.recovery import Floats, labels_at
-from reproduction.claim import Claim, Panel, Result
+from reproduction.claim import ROLES, Claim, Panel, Result
 from stimuli.circle import Circle
 from stimuli.hypercube import Hypercube
 from stimuli.phase_difference import PhaseDifference
@@ -29,12 +29,6 @@ _COLOURS = {
     "diagnostic": PALETTE[2],
     "paper": PALETTE[1],
     "paper diagnostic": PALETTE[3],
-}
-_NAMES = {
-    "ours": "default objective",
-    "diagnostic": "default objective, diagnostic learner",
-    "paper": "the paper's settings",
-    "paper diagnostic": "the paper's settings, diagnostic learner",
 }
 
 
@@ -111,7 +105,7 @@ def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:
         _draw_claim(axes, row, claim)
     used = list(dict.fromkeys(claim.role for claim in claims))
     handles = [
-        axes.plot([], [], "o", color=_COLOURS[role], label=_NAMES[role], ms=5)[0]
+        axes.plot([], [], "o", color=_COLOURS[role], label=ROLES[role], ms=5)[0]
         for role in used
     ]
     handles += [

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from analysis.distance import null_of
 from analysis.finding import Finding, find
 from analysis.recovery import Floats
 from meta_learner.assignment import named_key
 from meta_learner.gradient import Problem
 from meta_learner.labelling import Series
-from meta_learner.null import null_labels, null_series
+from meta_learner.null import null_labels
 from reproduction.claim import Claim, Role
 from reproduction.settings import OURS, Sections, merged, to_toml
 from server.descent import problem_of
@@ -122,14 +122,10 @@ def label_deviation(finding: Finding) -> Floats:
     return spread
 
 
-def fresh_errors(finding: Finding, series: Series | None = None) -> Floats:
-    """Relative error of each component on newly born subjects, (components, groups).
-
-    ``series`` in place of the components found: of the null, for instance.
-    """
-    study = finding.record.study
+def fresh_errors(finding: Finding) -> Floats:
+    """Relative error of each component on newly born subjects, (components, groups)."""
+    study, series = finding.record.study, finding.recovered.series
     problem = problem_of(study)
-    series = finding.recovered.series if series is None else series
     keys = jax.random.split(named_key(study.seed, "fresh"), FRESH)
     rows = [
         _errors(problem, series[:k], component, keys).mean(0)
@@ -138,18 +134,9 @@ def fresh_errors(finding: Finding, series: Series | None = None) -> Floats:
     return np.asarray(jnp.stack(rows), np.float64)
 
 
-def null_of(finding: Finding) -> Series:
-    """The study's null series, every array with a leading axis of replicates."""
-    study = finding.record.study
-    blind = replace(study.objective, generalisation_weight=0.0)
-    key = named_key(study.seed, "no-learner null")
-    budget = finding.recovered.generations
-    return null_series(study.labeller, study.search, blind, budget, key, REPLICATES)
-
-
 def null_errors(finding: Finding) -> Floats:
     """Relative error of first labellings of the null, (replicates, groups)."""
-    (first, *_) = null_of(finding)
+    first, *_ = _null(finding)
     problem = problem_of(finding.record.study)
     keys = jax.random.split(named_key(finding.record.study.seed, "fresh"), FRESH)
     one = partial(_errors, problem, (), keys=keys)
@@ -158,8 +145,13 @@ def null_errors(finding: Finding) -> Floats:
 
 def null_labels_at(findings: Sequence[Finding], x: jax.Array) -> Floats:
     """Labels of stimuli by the nulls of all seeds, (replicates, components, n)."""
-    each = [null_labels(f.record.study.labeller, null_of(f), x) for f in findings]
+    each = [null_labels(f.record.study.labeller, _null(f), x) for f in findings]
     return np.concatenate([np.asarray(labels, np.float64) for labels in each])
+
+
+def _null(finding: Finding) -> Series:
+    """The null series that the finding was compared with."""
+    return null_of(finding.record, finding.recovered.generations, len(finding.null))
 
 
 @partial(jax.jit, static_argnums=0)

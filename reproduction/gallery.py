@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-_ROLES = {
-    "ours": "default objective",
-    "diagnostic": "diagnostic learner",
-    "paper": "the paper's settings",
-    "paper diagnostic": "the paper's settings, diagnostic learner",
-}
+from reproduction.claim import ROLES, Role
 
+JUDGED: tuple[Role, ...] = ("ours", "paper")
+"""Whose findings are held against the null in words."""
 
 _HEAD = (
     "| figure | targets met | beyond the null | seconds |",
@@ -81,7 +78,9 @@ def _figure(numbers: dict[str, Any]) -> str:
 def _claim(claim: dict[str, Any]) -> str:
     values = [float("nan") if v is None else v for v in claim["values"]]
     spread = f"{min(values):.3g} to {max(values):.3g}; {len(values)} seeds"
-    ours = f"{claim['median']:.3g} ({spread})" if claim["median"] else spread
+    ours = (
+        f"{claim['median']:.3g} ({spread})" if claim["median"] is not None else spread
+    )
     null, target = "", ""
     if claim["null"]:
         quantiles = [claim["null"][q] for q in ("median", "5_percent", "95_percent")]
@@ -91,20 +90,20 @@ def _claim(claim: dict[str, Any]) -> str:
         met = "met" if claim["met"] else "**missed**"
         seeds = f"{claim['reached']} of {len(values)}"
         target = f"{sign} {claim['target']:g}: {met}, {seeds}"
-    statement = f"{_ROLES[claim['role']]}: {claim['statement']}"
+    statement = f"{ROLES[claim['role']]}: {claim['statement']}"
     return f"| {statement} | {claim['paper']} | {ours} | {null} | {target} |"
 
 
 def _verdict(numbers: dict[str, Any]) -> str:
     """Which of the findings go beyond the null, in plain words."""
     sentences = []
-    for role in ("ours", "paper"):
+    for role in JUDGED:
         mine = [c for c in numbers["claims"] if c["role"] == role]
         judged = [c for c in mine if c["beyond_null"] is not None]
         same = [c["statement"] for c in judged if not c["beyond_null"]]
         if not judged:
             continue
-        name = _ROLES[role][0].upper() + _ROLES[role][1:]
+        name = ROLES[role][0].upper() + ROLES[role][1:]
         if not same:
             sentences.append(f"{name}: beyond the null in every number that has one.")
         else:

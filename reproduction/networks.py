@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.finding import Finding
 from analysis.recovery import Floats
-from reproduction.claim import Claim, Entry, Result, Role
+from reproduction.claim import Claim, Entry, Result
 from reproduction.drawing import map_panel
 from reproduction.experiment import (
     Experiment,
@@ -47,8 +47,8 @@ def fig1c(experiment: Experiment) -> Result:
     result = Result()
     for name, pair in pairs.items():
         found = experiment.few().run(name, *shown, _contrast(*pair))
-        paper = "different generalisation"
-        result.claims += [_ratio(found, name, paper, 1.5), _chosen_error(found, name)]
+        errors, paper = _errors(found), "different generalisation"
+        result.claims += [_ratio(errors, name, paper, 1.5), _chosen_error(errors, name)]
         result.panels += [map_panel(name, found[0], 1)]
     result.notes.append(
         "The paper calls this contrast hard to make robust if the learners are "
@@ -74,18 +74,18 @@ def fig4b(experiment: Experiment) -> Result:
         aim: experiment.run(f"easy for both, {aim}", *both, {"objective": {"aim": aim}})
         for aim in ("mean", "worst")
     }
+    errors, paper = _errors(ours), "an order of magnitude"
     return Result(
         [
-            _ratio(ours, "kernel over linear", "an order of magnitude", 20.0),
-            _chosen_error(ours, "kernel over linear"),
-            _ratio(
-                theirs, "the same by the paper's difference", "an order of magnitude"
-            ),
+            _ratio(errors, "kernel over linear", paper, 20.0),
+            _chosen_error(errors, "kernel over linear"),
+            _ratio(_errors(theirs), "the same by the paper's difference", paper),
             power_claim(ours, 0, 2, "not linearly separable", 0.8),
             power_claim(other, 0, 1, "", 0.95, "diagnostic", "linear over even: "),
             *(
                 _worse_error(
-                    found, f"cooperative, {aim}: the worse error of ReLU and even"
+                    _errors(found),
+                    f"cooperative, {aim}: the worse error of ReLU and even",
                 )
                 for aim, found in easy.items()
             ),
@@ -166,36 +166,34 @@ def _rise(found: Sequence[Finding], paper: str) -> Claim:
     return Claim(statement, paper, ratio, target=1.5, share=False)
 
 
+def _errors(found: Sequence[Finding]) -> tuple[Floats, Floats]:
+    """Errors of first labellings on fresh individuals: (seeds, groups), and the null's.
+
+    That of the null is (replicates, groups).
+    """
+    ours = np.stack([fresh_errors(finding)[0] for finding in found])
+    return ours, np.concatenate([null_errors(finding) for finding in found])
+
+
 def _ratio(
-    found: Sequence[Finding],
+    errors: tuple[Floats, Floats],
     which: str,
     paper: str,
     target: float | None = None,
-    role: Role = "ours",
 ) -> Claim:
-    """Error of the neglected learner over that of the chosen, on fresh individuals."""
-    ours = [_quotient(fresh_errors(f)) for f in found]
-    null = [float(q) for f in found for q in _quotient(null_errors(f))]
+    """Error of the neglected learner over that of the chosen."""
+    values, null = (e[:, 1] / np.maximum(e[:, 0], 1e-6) for e in errors)
     statement = f"{which}: error of neglected over chosen"
-    values = tuple(float(q[0]) for q in ours)
-    return Claim(statement, paper, values, tuple(null), target, role=role, share=False)
+    return Claim(statement, paper, tuple(values), tuple(null), target, share=False)
 
 
-def _quotient(errors: Floats) -> Floats:
-    quotient: Floats = errors[..., 1] / np.maximum(errors[..., 0], 1e-6)
-    return quotient
+def _chosen_error(errors: tuple[Floats, Floats], which: str) -> Claim:
+    values, null = (tuple(e[:, 0]) for e in errors)
+    return Claim(f"{which}: error of the chosen", "", values, null, 0.5, at_most=True)
 
 
-def _chosen_error(found: Sequence[Finding], which: str) -> Claim:
-    values = tuple(float(fresh_errors(f)[0, 0]) for f in found)
-    null = tuple(float(e) for f in found for e in null_errors(f)[:, 0])
-    statement = f"{which}: error of the chosen"
-    return Claim(statement, "", values, null, 0.5, at_most=True)
-
-
-def _worse_error(found: Sequence[Finding], statement: str) -> Claim:
-    values = tuple(float(fresh_errors(f)[0].max()) for f in found)
-    null = tuple(float(e) for f in found for e in null_errors(f).max(1))
+def _worse_error(errors: tuple[Floats, Floats], statement: str) -> Claim:
+    values, null = (tuple(e.max(1)) for e in errors)
     return Claim(statement, "", values, null, 0.1, at_most=True)
 
 

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,25 +75,29 @@ def reproduce_all(
 ) -> list[dict[str, Any]]:
     """Run figures, ``jobs`` at a time and the longest first; write the gallery.
 
-    One that fails keeps none of the others; its fault is raised in the end.
+    One that fails does not stop the others; its fault is raised in the end.
     """
-    faults: list[BaseException] = []
-    longest_first = sorted(names, key=lambda name: -FIGURES[name].minutes)
+    faults: list[Exception] = []
+
+    def tell(name: str, result: Callable[[], dict[str, Any]]) -> None:
+        try:
+            say(_told(result()))
+        except Exception as fault:
+            faults.append(fault)
+            say(f"{name} failed: {fault}")
+
     jobs = jobs or _cores()
     if jobs == 1 or len(names) == 1:
         for name in names:
-            say(_told(reproduce(name, out, seeds, say)))
+            tell(name, partial(reproduce, name, out, seeds, say))
     else:
+        longest_first = sorted(names, key=lambda name: -FIGURES[name].minutes)
         # A process each: figures compile half of the time, and that on one core.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
             begun = {pool.submit(reproduce, n, out, seeds): n for n in longest_first}
             for finished in as_completed(begun):
-                if fault := finished.exception():
-                    faults.append(fault)
-                    say(f"{begun[finished]} failed: {fault}")
-                else:
-                    say(_told(finished.result()))
+                tell(begun[finished], finished.result)
     every = list(read_numbers(out))
     (out / "gallery.md").write_text(gallery(every), encoding="utf-8")
     if faults:
