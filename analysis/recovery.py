@@ -13,7 +13,7 @@ from analysis.record import Record
 from meta_learner.labelling import Labeller, Series, freeze
 from server.events import ComponentFrozen, GenerationAsked, GenerationTold, MetaSteps
 from server.study import StudyState, replay
-from stimuli.space import StimulusSpace
+from stimuli.space import StimulusSpace, highest_degree
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def orders_of(space: StimulusSpace) -> Orders:
 @cache
 def _orders(space: Any) -> Orders:
     x = space.grid(GRID)
-    degree = _degree(space, x)
+    degree = highest_degree(space, min(_MOST_FUNCTIONS, len(x)), DEGREE)
     values, order = map(np.asarray, jax.jit(space.basis, static_argnums=1)(x, degree))
     # Orthonormal under p(x), and so on the grid, save for what the grid is coarse:
     # Gram-Schmidt, low orders first, makes powers add up to 1.
@@ -124,27 +124,6 @@ def recover(record: Record) -> Recovered:
 def labels_at(labeller: Labeller, series: Series, x: jax.Array) -> Floats:
     """Labels of stimuli ``(n, features)``, ``(components, n)``."""
     return np.asarray(_component_labels(labeller, series, x), np.float64)
-
-
-def _degree(space: StimulusSpace, x: jax.Array) -> int:
-    """Highest order up to :data:`DEGREE` that the grid can tell apart."""
-    most = min(_MOST_FUNCTIONS, len(x))
-    degree = 1
-    while degree < DEGREE:
-        try:
-            functions = _functions(space, x, degree + 1)
-        except ValueError:  # a table with few stimuli
-            break
-        if functions > most:
-            break
-        degree += 1
-    return degree
-
-
-def _functions(space: StimulusSpace, x: jax.Array, degree: int) -> int:
-    """Number of basis functions up to a degree, without computing any."""
-    values = jax.eval_shape(lambda x: space.basis(x, degree)[0], x)
-    return int(values.shape[1])
 
 
 @partial(jax.jit, static_argnums=0)

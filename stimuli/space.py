@@ -1,6 +1,7 @@
 """What every stimulus space offers: the contract of this folder."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -59,3 +60,17 @@ class FromFile(Protocol):
     def content(self) -> bytes:
         """The file, as it is now."""
         ...
+
+
+def highest_degree(space: StimulusSpace, functions: int, most: int) -> int:
+    """Highest degree, 1 to ``most``, whose basis has at most so many functions."""
+    x = space.grid(64)
+
+    def size(degree: int) -> int:
+        try:
+            shapes = jax.eval_shape(partial(space.basis, degree=degree), x)
+        except ValueError:  # a table with few stimuli has no more
+            return functions + 1
+        return int(shapes[0].shape[1])
+
+    return max((d for d in range(2, most + 1) if size(d) <= functions), default=1)

@@ -1,0 +1,179 @@
+"""What a fitted subject model says: components, errors, bias spectrum."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_learner.assignment import Design
+from meta_learner.label_distribution import STANDARD_STD
+from meta_learner.subject_model import Evidence, SubjectModel
+
+_SETS = 16
+"""Draws of stimuli over which an error is averaged."""
+
+CREDIBLE = (0.05, 0.5, 0.95)
+"""Quantiles of a 90 % credible interval, with its median."""
+
+
+class Interval(NamedTuple):
+    """Median and 90 % credible interval, arrays of one shape."""
+
+    low: jax.Array
+    median: jax.Array
+    high: jax.Array
+
+
+def interval(draws: jax.Array) -> Interval:
+    """Interval of draws with a leading axis."""
+    return Interval(*jnp.quantile(draws, jnp.array(CREDIBLE), axis=0))
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def components(
+    model: SubjectModel, parameters: jax.Array, k: int
+) -> tuple[jax.Array, jax.Array]:
+    """The k labellings of mean zero that the subject finds easiest.
+
+    Eigenvalues ``(k,)``, largest first, and coefficients ``(k, functions - 1)`` in
+    the basis without its constant, each of unit power: genes of the ``basis``
+    family. They are eigenfunctions under p(x) of the kernel given the constant: of
+    all functions of mean zero those of least norm in the subject's own space.
+    """
+    kernel = model.kernel(parameters)
+    with_constant = kernel[1:, 0]
+    given = kernel[1:, 1:] - jnp.outer(with_constant, with_constant) / kernel[0, 0]
+    values, vectors = jnp.linalg.eigh(given)
+    return values[::-1][:k], _signed(vectors[:, ::-1][:, :k].T)
+
+
+def space_overlap(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Overlap of two spaces spanned by rows ``(k, functions)`` of unit length.
+
+    Mean squared cosine of their principal angles: 1 the same, 0 orthogonal.
+    """
+    return jnp.sum((a @ b.T) ** 2) / a.shape[0]
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def expected_errors(
+    model: SubjectModel,
+    parameters: jax.Array,
+    coefficients: jax.Array,
+    design: Design,
+    key: jax.Array,
+) -> jax.Array:
+    """Relative generalisation error of labellings ``(k, functions - 1)``, ``(k,)``.
+
+    Of an individual that the model describes, in sessions of ``design``: squared
+    difference of label and prediction over the variance of labels, averaged over
+    draws of stimuli that follow from ``key``.
+    """
+    stimuli = _stimuli(model, design, key)
+    root, nuisance = model.root(parameters), parameters[-5:]
+
+    def of_labelling(coefficients: jax.Array) -> jax.Array:
+        each = jax.lax.map(
+            lambda basis: _error(model, root, nuisance, coefficients, design, basis),
+            stimuli,
+        )
+        mean: jax.Array = each.mean()
+        return mean
+
+    errors: jax.Array = jax.vmap(of_labelling)(coefficients)
+    return errors
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def bias_spectrum(
+    model: SubjectModel, draws: jax.Array, design: Design, key: jax.Array
+) -> jax.Array:
+    """Relative generalisation error per order, ``(draws, orders)``, the constant not.
+
+    Of random labellings within each order, for parameters ``(draws, parameters)``.
+    """
+    order = jnp.asarray(model.order[1:])
+    orders = jnp.arange(1, int(model.order.max()) + 1)
+    label_key, stimulus_key = jax.random.split(key)
+    within = (order[None] == orders[:, None]).astype(jnp.float32)
+    random = jax.random.normal(label_key, (8, 1, len(order))) * within
+    random /= jnp.linalg.norm(random, axis=-1, keepdims=True)
+
+    def one(parameters: jax.Array) -> jax.Array:
+        flat = random.reshape(-1, len(order))
+        errors = expected_errors(model, parameters, flat, design, stimulus_key)
+        means: jax.Array = errors.reshape(8, -1).mean(0)
+        return means
+
+    spectra: jax.Array = jax.lax.map(one, draws)
+    return spectra
+
+
+def labels_of(basis: jax.Array, coefficients: jax.Array) -> jax.Array:
+    """Standardised labels of coefficients (functions - 1,) at basis (n, functions)."""
+    power = jnp.sqrt(jnp.maximum(jnp.sum(coefficients**2), 1e-12))
+    return jnp.clip(STANDARD_STD * basis[:, 1:] @ coefficients / power, -1.0, 1.0)
+
+
+@partial(jax.jit, static_argnums=0)
+def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
+    """How well the model predicts sessions that it was not fitted to.
+
+    Share of the answers' variance explained, 1 at best: 0 is as good as no answer
+    depending on the stimulus, below 0 worse. Of choices the unexplainable part, the
+    variance of a coin of the predicted probability, is taken off first.
+    """
+
+    def one(seen: Evidence) -> tuple[jax.Array, jax.Array]:
+        predicted = model.predict(model.root(parameters), seen)
+        each = jax.vmap(model.answer, (0, None, 0, 0))
+        mean = each(
+            predicted.f, parameters[-5:], predicted.individual, predicted.private
+        )[:, 0]
+        answers, there = seen.answers, seen.answered * seen.counted
+        noise = jnp.zeros(())
+        if model.response == "choice":
+            answers = jnp.where(answers > 0, 1.0, 0.0)
+            noise = jnp.sum(there * mean * (1 - mean))
+        level = jnp.sum(there * answers) / jnp.maximum(there.sum(), 1)
+        missed = jnp.sum(there * (answers - mean) ** 2) - noise
+        whole = jnp.sum(there * (answers - level) ** 2) - noise
+        return missed, whole
+
+    missed, whole = jax.vmap(one)(evidence)
+    return 1 - missed.sum() / jnp.maximum(whole.sum(), 1e-6)
+
+
+def _signed(rows: jax.Array) -> jax.Array:
+    """Rows with their largest entry positive: an eigenfunction has no sign."""
+    largest = jnp.take_along_axis(rows, jnp.abs(rows).argmax(1)[:, None], 1)
+    return rows * jnp.sign(largest)
+
+
+def _stimuli(model: SubjectModel, design: Design, key: jax.Array) -> jax.Array:
+    """Basis at stimuli of several sessions, ``(sets, n, functions)``."""
+    n = design.training_stimuli + design.test_stimuli
+    keys = jax.random.split(key, _SETS)
+    return jax.vmap(lambda key: model.basis(model.space.sample(key, n)))(keys)
+
+
+def _error(
+    model: SubjectModel,
+    root: jax.Array,
+    nuisance: jax.Array,
+    coefficients: jax.Array,
+    design: Design,
+    basis: jax.Array,
+) -> jax.Array:
+    """Relative error of a labelling with one set of stimuli."""
+    n = design.training_stimuli
+    y = labels_of(basis, coefficients)
+    repeats = jnp.full(n, float(design.training_repeats))
+    there = jnp.ones(len(y) - n)
+    seen = Evidence(basis[:n], y[:n], repeats, basis[n:], y[n:], there, jnp.ones(()))
+    predicted = model.predict(root, seen)
+    varied = jnp.exp(2 * nuisance[3]) * predicted.individual
+    varied += jnp.exp(2 * nuisance[4]) * predicted.private
+    missed = jnp.mean((predicted.f - y[n:]) ** 2 + varied)
+    return missed / jnp.maximum(jnp.var(y[n:]), 1e-6)

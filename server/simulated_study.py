@@ -1,0 +1,155 @@
+"""Whole subject-model studies in process, as arrays: no journal, many at once.
+
+For power analyses and benchmarks: what a study does, session by session, with
+simulated subjects, vmapped over studies.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from meta_learner.adaptive_design import propose, training_sizes
+from meta_learner.assignment import Design
+from meta_learner.bias import labels_of
+from meta_learner.subject_fit import COLD, WARM, Fit, fit_model, precision_of, start
+from meta_learner.subject_model import Evidence, SubjectModel
+from simulated_subjects.individual import run_sessions
+from simulated_subjects.learner import Learner
+from simulated_subjects.responses import ResponseModel
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Studies of ``sessions`` sessions in batches, of one simulated subject.
+
+    ``lost`` is the probability that a session brings nothing. Static argument.
+    """
+
+    model: SubjectModel
+    design: Design
+    learner: Learner
+    responses: ResponseModel
+    sessions: int
+    batch: int
+    lost: float = 0.0
+
+
+class Progressing(NamedTuple):
+    """Studies under way, a leading axis of studies."""
+
+    evidence: Evidence
+    fit: Fit
+    precision: jax.Array
+
+
+def begin(simulation: Simulation, studies: int) -> Progressing:
+    """Studies before their first session."""
+    model, design = simulation.model, simulation.design
+    trained = (simulation.sessions, design.training_stimuli)
+    tested = (simulation.sessions, design.test_trials)
+    evidence = Evidence(
+        jnp.zeros((*trained, model.functions)),
+        jnp.zeros(trained),
+        jnp.ones(trained),
+        jnp.zeros((*tested, model.functions)),
+        jnp.ones(tested),
+        jnp.zeros(tested),
+        jnp.zeros(simulation.sessions),
+    )
+    fit = start(model)
+    precision = jnp.diag(model.precision(fit.deviations))
+    one = Progressing(evidence, fit, precision)
+    many: Progressing = jax.tree.map(lambda leaf: jnp.stack([leaf] * studies), one)
+    return many
+
+
+@partial(jax.jit, static_argnums=0)
+def run_batch(
+    simulation: Simulation, studies: Progressing, done: jax.Array, keys: jax.Array
+) -> Progressing:
+    """The next batch of each study: asked, simulated, and the model fitted again.
+
+    ``done`` () is the number of sessions before it; ``keys`` (studies,).
+    """
+    model, design, batch = simulation.model, simulation.design, simulation.batch
+
+    # Studies one after the other where large matrices are multiplied, which XLA does
+    # on all cores; subjects of all studies at once.
+    def ask(one: tuple[Progressing, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        study, key = one
+        asked: tuple[jax.Array, jax.Array]
+        asked = propose(model, design, study.fit, study.precision, batch, key)
+        return asked
+
+    def learn(one: tuple[Evidence, Fit]) -> Progressing:
+        evidence, before = one
+        most = jnp.where(done == 0, COLD, WARM)
+        fit = fit_model(model, evidence, before, most)
+        return Progressing(evidence, fit, precision_of(model, evidence, fit))
+
+    ask_keys, session_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    rows, trained = jax.lax.map(ask, (studies, ask_keys))
+    each = jax.vmap(lambda key: jax.random.split(key, batch))(session_keys)
+    told = jax.vmap(jax.vmap(partial(simulate_session, simulation)))(
+        each, rows, trained
+    )
+    evidence = jax.tree.map(
+        lambda whole, new: jax.lax.dynamic_update_slice_in_dim(whole, new, done, 1),
+        studies.evidence,
+        told,
+    )
+    after: Progressing = jax.lax.map(learn, (evidence, studies.fit))
+    return after
+
+
+def simulate_session(
+    simulation: Simulation, key: jax.Array, row: jax.Array, trained: jax.Array
+) -> Evidence:
+    """One session on coefficients ``row`` with ``trained`` training stimuli."""
+    model, design = simulation.model, simulation.design
+    n, m = design.training_stimuli, design.test_stimuli
+    stimulus_key, subject_key, lost_key = jax.random.split(key, 3)
+    x = model.space.sample(stimulus_key, n + m)
+    basis = model.basis(x)
+    y = labels_of(basis, row)
+
+    def answers(x: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+        stimuli = jnp.concatenate([x[:size], x[n:]])
+        order = jnp.concatenate(
+            [
+                jnp.tile(jnp.arange(size), design.training_repeats),
+                size + jnp.tile(jnp.arange(m), design.test_repeats),
+            ]
+        )
+        targets = y[order[: size * design.training_repeats]]
+        values, responded = run_sessions(
+            simulation.learner,
+            simulation.responses,
+            subject_key[None],
+            stimuli[None],
+            order[None],
+            targets[None],
+        )
+        return values[0], responded[0]
+
+    sizes = training_sizes(design)
+    each = []
+    for size in sizes:
+        each.append(answers(x, size))
+        # One after the other: XLA on few cores hangs where two solvers run at once.
+        x = x + 0 * jnp.nan_to_num(each[-1][0].sum())
+    which = jnp.argmin(jnp.abs(jnp.array(sizes) - trained))
+    values, responded = (jnp.stack(part)[which] for part in zip(*each, strict=True))
+    there = (jnp.arange(n) < trained).astype(jnp.float32)
+    return Evidence(
+        basis[:n] * there[:, None],
+        y[:n] * there,
+        jnp.full(n, float(design.training_repeats)),
+        jnp.tile(basis[n:], (design.test_repeats, 1)),
+        values,
+        responded.astype(jnp.float32),
+        (jax.random.uniform(lost_key) >= simulation.lost).astype(jnp.float32),
+    )
