@@ -92,9 +92,9 @@ class SubjectModel:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Order of each basis function, the constant first."""
-        return np.asarray(
-            self.space.basis(self.space.grid(64), self.degree)[1], np.int64
-        )
+        with jax.ensure_compile_time_eval():  # first asked for inside compiled code
+            orders = self.space.basis(self.space.grid(64), self.degree)[1]
+            return np.asarray(orders, np.int64)
 
     @property
     def functions(self) -> int:

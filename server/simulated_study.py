@@ -25,7 +25,8 @@ from simulated_subjects.responses import ResponseModel
 class Simulation:
     """Studies of ``sessions`` sessions in batches, of one simulated subject.
 
-    ``lost`` is the probability that a session brings nothing. Static argument.
+    ``lost`` is the probability that a session brings nothing; ``fixed`` trains with
+    all training stimuli of the design in every session. Static argument.
     """
 
     model: SubjectModel
@@ -35,6 +36,13 @@ class Simulation:
     sessions: int
     batch: int
     lost: float = 0.0
+    fixed: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of training stimuli to choose from."""
+        whole = (self.design.training_stimuli,)
+        return whole if self.fixed else training_sizes(self.design)
 
 
 class Progressing(NamedTuple):
@@ -66,7 +74,6 @@ def begin(simulation: Simulation, studies: int) -> Progressing:
     return many
 
 
-@partial(jax.jit, static_argnums=0)
 def run_batch(
     simulation: Simulation, studies: Progressing, done: jax.Array, keys: jax.Array
 ) -> Progressing:
@@ -74,34 +81,63 @@ def run_batch(
 
     ``done`` () is the number of sessions before it; ``keys`` (studies,).
     """
-    model, design, batch = simulation.model, simulation.design, simulation.batch
-
-    # Studies one after the other where large matrices are multiplied, which XLA does
-    # on all cores; subjects of all studies at once.
-    def ask(one: tuple[Progressing, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        study, key = one
-        asked: tuple[jax.Array, jax.Array]
-        asked = propose(model, design, study.fit, study.precision, batch, key)
-        return asked
-
-    def learn(one: tuple[Evidence, Fit]) -> Progressing:
-        evidence, before = one
-        most = jnp.where(done == 0, COLD, WARM)
-        fit = fit_model(model, evidence, before, most)
-        return Progressing(evidence, fit, precision_of(model, evidence, fit))
-
-    ask_keys, session_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    rows, trained = jax.lax.map(ask, (studies, ask_keys))
-    each = jax.vmap(lambda key: jax.random.split(key, batch))(session_keys)
-    told = jax.vmap(jax.vmap(partial(simulate_session, simulation)))(
-        each, rows, trained
-    )
+    told = tell_batch(simulation, studies.fit, studies.precision, keys)
     evidence = jax.tree.map(
         lambda whole, new: jax.lax.dynamic_update_slice_in_dim(whole, new, done, 1),
         studies.evidence,
         told,
     )
-    after: Progressing = jax.lax.map(learn, (evidence, studies.fit))
+    most = jnp.where(done == 0, COLD, WARM)
+    after: Progressing = learn(simulation.model, evidence, studies.fit, most)
+    return after
+
+
+# Studies one after the other where large matrices are multiplied, which XLA does on
+# all cores; subjects of all studies at once.
+
+
+@partial(jax.jit, static_argnums=0)
+def tell_batch(
+    simulation: Simulation, fits: Fit, precisions: jax.Array, keys: jax.Array
+) -> Evidence:
+    """A batch of each study, asked and simulated: ``(studies, batch, ...)``.
+
+    ``keys`` (studies,).
+    """
+    batch = simulation.batch
+
+    def ask(one: tuple[Fit, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        asked: tuple[jax.Array, jax.Array] = propose(
+            simulation.model,
+            simulation.design,
+            *one[:2],
+            batch,
+            one[2],
+            simulation.sizes,
+        )
+        return asked
+
+    ask_keys, session_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    rows, trained = jax.lax.map(ask, (fits, precisions, ask_keys))
+    each = jax.vmap(lambda key: jax.random.split(key, batch))(session_keys)
+    told: Evidence = jax.vmap(jax.vmap(partial(simulate_session, simulation)))(
+        each, rows, trained
+    )
+    return told
+
+
+@partial(jax.jit, static_argnums=0)
+def learn(
+    model: SubjectModel, evidence: Evidence, fits: Fit, most: jax.Array | int
+) -> Progressing:
+    """The model of each study fitted to its evidence, from ``fits``, ``most`` steps."""
+
+    def one(study: tuple[Evidence, Fit]) -> Progressing:
+        evidence, before = study
+        fit = fit_model(model, evidence, before, most)
+        return Progressing(evidence, fit, precision_of(model, evidence, fit))
+
+    after: Progressing = jax.lax.map(one, (evidence, fits))
     return after
 
 
@@ -135,7 +171,7 @@ def simulate_session(
         )
         return values[0], responded[0]
 
-    sizes = training_sizes(design)
+    sizes = simulation.sizes
     each = []
     for size in sizes:
         each.append(answers(x, size))
