@@ -40,7 +40,8 @@ class _Step(NamedTuple):
 
 def start(model: SubjectModel) -> Fit:
     """The model before any session."""
-    scales = jnp.full(model.shrunk.shape[1], _DEVIATION)
+    # Of a type as strong as a fit's, or all is compiled twice.
+    scales = jnp.full(model.shrunk.shape[1], _DEVIATION, jnp.float32)
     return Fit(jnp.asarray(model.centre), scales, jnp.ones(()))
 
 

@@ -1,7 +1,11 @@
 """What many tests need: journals that are closed in the end, and a desk."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# Before JAX loads it: threads of small solves wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import pytest
