@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -25,8 +23,8 @@ from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED, Labeller
 from meta_learner.objective import AIMS, CONTRASTS, Objective
+from server.build import build, build_learner, faults_of
 from server.fit import misfits
-from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
@@ -194,17 +192,20 @@ class Study:
         self.null = null
         self.file = _parse(text)
         faults: list[str] = []
-        space: StimulusSpace = _build(SPACES, "stimuli", "space", self.file, faults)
-        family: LabellingFamily = _build(
-            FAMILIES, "labelling", "family", self.file, faults
+        space: StimulusSpace = build(
+            SPACES, "stimuli", "space", self.file.stimuli, faults
+        )
+        family: LabellingFamily = build(
+            FAMILIES, "labelling", "family", self.file.labelling, faults
         )
         self.groups = _groups(self.file)
         self.learners = _learners(self.file, faults)
-        self.responses: ResponseModel = _build(
-            {self.file.session.response: RESPONSE_MODELS[self.file.session.response]},
+        kind = self.file.session.response
+        self.responses: ResponseModel = build(
+            {kind: RESPONSE_MODELS[kind]},
             "simulated_responses",
             None,
-            self.file,
+            self.file.simulated_responses,
             faults,
         )
         _refuse(faults)
@@ -328,18 +329,7 @@ def _parse(text: str) -> StudyFile:
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"not valid TOML: {error}") from error
     except ValidationError as error:
-        raise StudyFileError("\n  ".join(["", *_faults(error)])) from error
-
-
-def _faults(error: ValidationError, *section: str) -> list[str]:
-    """One line per fault: where, what was expected, what came."""
-    lines = []
-    for fault in error.errors():
-        where = ".".join(map(str, (*section, *fault["loc"]))) or "study file"
-        came = fault["input"]
-        got = "" if isinstance(came, dict) else f" (got {came!r})"
-        lines.append(f"{where}: {fault['msg']}{got}")
-    return lines
+        raise StudyFileError("\n  ".join(["", *faults_of(error)])) from error
 
 
 def _hash(content: bytes) -> str:
@@ -360,39 +350,13 @@ def _groups(file: StudyFile) -> tuple[str, ...]:
 def _learners(file: StudyFile, faults: list[str]) -> dict[str, Learner]:
     """The learner that stands in for each group, of those that have one."""
     sections = {
-        f"groups.{name}": name for name, options in file.groups.items() if options
+        name: (f"groups.{name}", options)
+        for name, options in file.groups.items()
+        if options
     }
     if file.simulated_subject is not None:
-        sections["simulated_subject"] = ""
+        sections[""] = ("simulated_subject", file.simulated_subject)
     return {
-        group: _build(LEARNERS, section, "learner", file, faults)
-        for section, group in sections.items()
+        group: build_learner(section, options, faults)
+        for group, (section, options) in sections.items()
     }
-
-
-def _build(
-    catalogue: Mapping[str, type[Any]],
-    section: str,
-    choice: str | None,
-    file: StudyFile,
-    faults: list[str],
-) -> Any:
-    """One catalogue entry made from its section; faults are added to ``faults``."""
-    first, _, group = section.partition(".")
-    options = dict(getattr(file, first)[group] if group else getattr(file, first))
-    name = options.pop(choice, None) if choice else next(iter(catalogue))
-    if name not in catalogue:
-        known = ", ".join(sorted(catalogue))
-        faults.append(f"{section}.{choice}: expected one of {known}, got {name!r}")
-        return None
-    entry = catalogue[name]
-    names = [field.name for field in dataclasses.fields(entry)]
-    for unknown in sorted(set(options) - set(names)):
-        known = ", ".join(names) or "none"
-        faults.append(f"{section}.{unknown}: {name} has no such option; it has {known}")
-    known_options = {key: options[key] for key in options if key in names}
-    try:
-        return TypeAdapter(entry).validate_python(known_options)
-    except ValidationError as error:
-        faults += _faults(error, section)
-        return None

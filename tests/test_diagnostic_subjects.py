@@ -1,6 +1,7 @@
-"""Diagnostic subjects: not smooth, or unteachable."""
+"""Diagnostic subjects: not smooth, hard of hearing, or unteachable."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,11 @@ from small_study import study_text
 
 from server.study_file import Study, StudyFileError
 from simulated_subjects.fourier_ridge import FourierRidge
+from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.learner import Learner
+from simulated_subjects.private_noise import PrivateNoise
+from simulated_subjects.relu_network import ReluNetwork
+from simulated_subjects.ridge import Ridge
 from simulated_subjects.unteachable import Unteachable
 
 pytestmark = pytest.mark.usefixtures("strict_shapes")
@@ -104,6 +109,83 @@ def test_individuals_have_amplitudes_of_their_own() -> None:
     assert abs(correlations(logs.T)).max() < 0.15
 
 
+# --- labels misheard -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parrot:
+    """Keeps the labels that it hears, and says them again."""
+
+    def train(self, key: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        del key, x
+        return y
+
+    def predict(self, state: jax.Array, x: jax.Array) -> jax.Array:
+        del x
+        return state
+
+
+def test_each_label_is_heard_with_noise_of_its_own() -> None:
+    x, y = jnp.zeros((50, 2)), np.linspace(-1, 1, 50)
+    hear = jax.vmap(partial(predicted, PrivateNoise(0.5, Parrot())), (0, *[None] * 3))
+    noise = np.asarray(hear(jax.random.split(KEY, 400), x, y, x)) - y
+    assert kstest(noise.ravel() / 0.5, "norm").pvalue > 1e-6
+    assert abs(correlations(noise.T)).max() < 0.3
+    assert abs(correlations(noise[:40])).max() < 0.7
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    learner=st.sampled_from([Ridge(), KernelRidge(10), ReluNetwork((4,), steps=3)]),
+    seed=SEEDS,
+)
+def test_who_mishears_is_the_individual_who_does_not(
+    learner: Learner, seed: int
+) -> None:
+    """Without noise nothing changes; with it, only by the labels heard."""
+    key = jax.random.key(seed)
+    x, test = on_circle(angles(seed, 9)), on_circle(angles(seed + 1, 5))
+    y = np.random.default_rng(seed).uniform(-1, 1, 9)
+    silent = predicted(PrivateNoise(0.0, learner), key, x, y, test)
+    np.testing.assert_allclose(silent, predicted(learner, key, x, y, test), atol=1e-5)
+    heard = predicted(PrivateNoise(0.7, Parrot()), key, x, y, x)
+    noisy = predicted(PrivateNoise(0.7, learner), key, x, y, test)
+    np.testing.assert_allclose(
+        noisy, predicted(learner, key, x, heard, test), atol=1e-4
+    )
+
+
+NOISY = study_text().replace("features = 20", "features = 20\nlabel_noise = 0.5")
+GROUPS = NOISY.replace(
+    "[simulated_subject]", '[objective]\naim = "mean"\n[groups.sharp]'
+)
+GROUPS += '[groups.hazy]\nlearner = "ridge"\nlabel_noise = 2\n'
+GROUPS = GROUPS.replace("label_noise = 0.5", "")
+
+
+def test_a_study_file_wraps_any_learner_in_label_noise() -> None:
+    assert Study(NOISY).learner == PrivateNoise(0.5, KernelRidge(20))
+    assert Study(GROUPS).learners == {
+        "sharp": KernelRidge(20),
+        "hazy": PrivateNoise(2.0, Ridge()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("0.5", "-1.0", "subject.label_noise: .* is a standard deviation.*got -1.0"),
+        ("0.5", "nan", "subject.label_noise: .* is a standard deviation.*got nan"),
+        ("0.5", '"loud"', "subject.label_noise: .*valid number.*got 'loud'"),
+        ('"kernel_ridge"', '"kernel"', "subject.learner: expected one of"),
+        ("label_noise", "label_nose", "subject.label_nose: kernel_ridge has no such"),
+    ],
+)
+def test_label_noise_of_no_sense_is_refused(old: str, new: str, expected: str) -> None:
+    with pytest.raises(StudyFileError, match=f"(?s).*{expected}"):
+        Study(NOISY.replace(old, new))
+
+
 # --- nothing learnt ------------------------------------------------------------
 
 
@@ -158,6 +240,8 @@ def test_no_labelling_is_easier_for_it_than_another() -> None:
         (lambda: FourierRidge(penalty=0.0), "penalty must be above 0 .* got 0.0"),
         (lambda: FourierRidge(spread=-0.1), "spread is a standard deviation.*-0.1"),
         (lambda: FourierRidge(spread=math.inf), "spread .* got inf"),
+        (lambda: PrivateNoise(-0.5, Ridge()), "noise is a standard deviation.*-0.5"),
+        (lambda: PrivateNoise(math.inf, Ridge()), "noise .* got inf"),
     ],
 )
 def test_refuses(make: Any, message: str) -> None:

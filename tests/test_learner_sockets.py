@@ -42,7 +42,7 @@ CASES = {
         'space = "phase_difference"',
         "neurons_per_ear = 6\nhidden = 4\nsteps = 3\ntime_steps = 10",
     ),
-    "fourier_ridge": ('space = "circle"', ""),
+    "fourier_ridge": ('space = "circle"', "label_noise = 0.5"),
     "unteachable": ('space = "sphere"', ""),
 }
 
