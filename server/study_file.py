@@ -54,13 +54,18 @@ class StudySection(_Section):
 
 
 class SessionSection(_Section):
-    """What one session is: stimuli, repeats, kind of response, lease."""
+    """What one session is: stimuli, repeats, response, feedback, lease.
+
+    By default ``feedback`` is the label for graded responses, and for choices
+    a reward.
+    """
 
     training_stimuli: Annotated[int, Field(ge=1, le=10_000)] = 30
     test_stimuli: Annotated[int, Field(ge=2, le=10_000)] = 50
     training_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     test_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     response: Literal["graded", "choice"] = "graded"
+    feedback: Literal["label", "reward"] | None = None
     shared_stimuli: bool = True
     lease_s: Annotated[float, Field(gt=0)] = 30.0
 
@@ -72,6 +77,12 @@ class SessionSection(_Section):
                 "stimulus the squared error cannot be told from choice noise"
             )
         return self
+
+    def design(self) -> Design:
+        """How sessions are laid out, with the default feedback filled in."""
+        usual = {"graded": "label", "choice": "reward"}[self.response]
+        laid_out = self.model_dump(exclude={"lease_s"})
+        return Design(**laid_out | {"feedback": self.feedback or usual})
 
 
 class SearchSection(_Section):
@@ -216,8 +227,7 @@ class Study:
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
         )
-        session = self.file.session.model_dump(exclude={"lease_s"})
-        self.design = Design(**session)
+        self.design = self.file.session.design()
         try:
             space.sample(
                 named_key(0), self.design.training_stimuli + self.design.test_stimuli
@@ -272,8 +282,9 @@ class Study:
         if shared != plain or self.responses != RESPONSE_MODELS["graded"]():
             raise StudyFileError(
                 f"search.method {self.file.search.method} trains on the labels "
-                "themselves, once each: expected graded responses, repeats of 1, "
-                "and no noise or omissions in [simulated_responses]"
+                "themselves, once each: expected graded responses, labels as "
+                "feedback, repeats of 1, and no noise or omissions in "
+                "[simulated_responses]"
             )
 
     def check_sessions(self) -> None:
