@@ -226,7 +226,8 @@ class Desk:
         facts: list[Fact] = [decided]
         if index == session.trials - 1:
             complete = apply_responded(session, decided)
-            facts.append(finish(complete, would_be_used(self.state, session)))
+            used = would_be_used(self.state, session)
+            facts.append(finish(complete, used, self.state.study.psychometric))
         self.commit(facts)
         ack = self._ack(self.state.sessions[request.session], index)
         if len(facts) > 1:

@@ -68,11 +68,12 @@ def _run_generation(desk: Desk) -> float:
     for group in groups:
         opened = [_assign(state, candidate, group) for candidate in state.free(group)]
         start = time.perf_counter()
-        values, responded = _simulate(state.study, opened, len(state.scored))
+        values, responded = _simulate(state.study, opened, len(state.scores.scored))
         seconds += time.perf_counter() - start
         for session, row, answered in zip(opened, values, responded, strict=False):
             told = _responses(session, row, answered)
-            ended = finish(apply_responded(Session(session), told), used=True)
+            answered_all = apply_responded(Session(session), told)
+            ended = finish(answered_all, True, state.study.psychometric)
             facts += [session, told, ended]
     desk.commit(facts)
     return len(facts) / 3 / seconds

@@ -31,22 +31,20 @@ from meta_learner.objective import Floats
 from server.events import (
     ClientSeen,
     ComponentFrozen,
+    ElitesChosen,
     Fact,
     GenerationAsked,
     GenerationTold,
     MetaSteps,
-    Quarantined,
     Responded,
     SessionEnded,
     SessionOpened,
     StudyFinished,
     StudyOpened,
 )
+from server.scores import Place, Scores
 from server.session import Session, apply_responded
 from server.study_file import Study
-
-MAX_UNUSABLE = 3
-"""Unusable sessions after which a candidate is left unscored."""
 
 KEPT_SESSIONS = 1000
 """Sessions just over that are kept, so that a message sent again gets its reply."""
@@ -72,13 +70,7 @@ class StudyState:
         self.search: Any = study.search.init(named_key(study.seed, "search", 0))
         self.theta: Any = None
         self.penalties: Floats = np.zeros((0, 2))
-        none = (0, len(study.groups))
-        self.errors: Floats = np.zeros(none)
-        """Relative errors (candidates, groups); NaN while ``scored`` is False."""
-        self.scored = np.zeros(none, bool)
-        """Whether no more session of a group on a candidate is needed."""
-        self.unusable = np.zeros(none, int)
-        self.attempts = np.zeros(none, int)
+        self.scores = Scores(0, len(study.groups))
         self.sessions: dict[str, Session] = {}
         """Sessions that are not over, and those that ended last, by name."""
         self.exposures: dict[str, int] = {}
@@ -103,6 +95,8 @@ class StudyState:
                 self.sessions[fact.session] = apply_responded(session, fact)
             case SessionEnded():
                 self._end(fact)
+            case ElitesChosen():
+                self.scores.choose(fact.candidates)
             case GenerationTold():
                 self._tell(fact)
             case MetaSteps():
@@ -113,8 +107,7 @@ class StudyState:
                 self.finished = True
             case ClientSeen():
                 self._see(fact)
-            case Quarantined():
-                pass  # kept for the operator, without effect
+        # An answer in quarantine is kept for the operator, without effect.
 
     def summary(self) -> dict[str, Any]:
         """Progress in numbers, without labels."""
@@ -137,11 +130,11 @@ class StudyState:
         if self.theta is None or self.study.null or self.finished:
             return []
         column, held = self.study.groups.index(group), self._held()
-        waiting = np.flatnonzero(~self.scored[:, column]).tolist()
+        waiting = np.flatnonzero(~self.scores.scored[:, column]).tolist()
         return [i for i in waiting if (i, column) not in held]
 
-    def place(self, opened: SessionOpened) -> tuple[int, int]:
-        """Candidate and group of a session: its place in ``errors``."""
+    def place(self, opened: SessionOpened) -> Place:
+        """Candidate and group of a session: its place in the scores."""
         return opened.candidate, self.study.groups.index(opened.group)
 
     def may_return(self, session: Session) -> bool:
@@ -171,7 +164,7 @@ class StudyState:
             self._drawn[attempt] = jax.device_get(drawn)
         return self._drawn[attempt]
 
-    def _held(self) -> set[tuple[int, int]]:
+    def _held(self) -> set[Place]:
         """Candidates and groups that an open session holds."""
         return {
             self.place(s.opened)
@@ -203,23 +196,20 @@ class StudyState:
                 "the recorded candidates are used",
                 stacklevel=2,
             )
-        shape = (len(fact.theta), len(self.study.groups))
         self.penalties = np.array(fact.penalties)
-        self.errors = np.full(shape, np.nan)
-        self.scored = np.zeros(shape, bool)
-        self.unusable = np.zeros(shape, int)
-        self.attempts = np.zeros(shape, int)
+        self.scores = Scores(len(fact.theta), len(self.study.groups))
         self._drawn = {}
         if not self.study.null:
             # Labels all the same: known before any subject sees them to be no
             # better than answering the mean.
             y = self.drawn(0).y[:, self.study.design.training_stimuli :]
-            constant = np.ptp(y, axis=1) == 0
-            self.errors[constant], self.scored[constant] = 1.0, True
+            for candidate in np.flatnonzero(np.ptp(y, axis=1) == 0).tolist():
+                for group in range(len(self.study.groups)):
+                    self.scores.take((candidate, group), 1.0, 0.0)
 
     def _begin(self, fact: SessionOpened) -> None:
         self.sessions[fact.session] = Session(fact)
-        self.attempts[self.place(fact)] = fact.attempt + 1
+        self.scores.attempts[self.place(fact)] = fact.attempt + 1
         self.exposures[fact.subject] = fact.exposure + 1
         self.group_of[fact.subject] = fact.group
         self.holding[fact.subject] = fact.session
@@ -237,18 +227,17 @@ class StudyState:
             return
         place = self.place(opened)
         if fact.used and fact.error is not None and fact.label_variance:
-            counted = self.study.objective.counted
-            self.errors[place] = counted(fact.error, fact.label_variance)
-            self.scored[place] = True
-            (combined,) = self.study.objective.combined(self.errors[place[:1], :])
+            objective, errors = self.study.objective, self.scores.errors
+            measured = (fact.error, fact.standard_error or 0.0)
+            self.scores.take(
+                place, *(objective.counted(m, fact.label_variance) for m in measured)
+            )
+            (combined,) = objective.combined(errors[place[:1], :])
             if not np.isnan(combined):
                 best = np.inf if self.best_error is None else self.best_error
                 self.best_error = min(float(combined), best)
         elif fact.status == "unusable":
-            self.unusable[place] += 1
-            if self.unusable[place] >= MAX_UNUSABLE:
-                # Without one group there is no score: spare the others' subjects.
-                self.scored[opened.candidate] = True
+            self.scores.miss(place)
 
     def _tell(self, fact: GenerationTold) -> None:
         assert isinstance(self.study.search, Evolution)
@@ -326,7 +315,12 @@ def advance(state: StudyState) -> Fact | None:
             exact_decimals(theta),
             exact_decimals(cost),
         )
-    if state.study.null or state.scored.all():
+    unchosen = file.search.re_evaluate > 0 and state.scores.elites is None
+    if unchosen and state.scores.scored.all() and not state.study.null:
+        number, objective = file.search.re_evaluate, state.study.objective
+        elites = state.scores.best(number, objective, state.penalties)
+        return ElitesChosen(state.component, state.generation, elites)
+    if state.study.null or state.scores.scored.all():
         losses = [None if np.isnan(v) else float(v) for v in _meta_losses(state)]
         return GenerationTold(state.component, state.generation, losses)
     return None
@@ -343,7 +337,7 @@ def assign(
 
     What is shown does not depend on the group.
     """
-    attempt = int(state.attempts[candidate, state.study.groups.index(group)])
+    attempt = int(state.scores.attempts[candidate, state.study.groups.index(group)])
     drawn, design = state.drawn(attempt), state.study.design
     slot = Slot(state.component, state.generation, candidate, attempt)
     choice = design.response == "choice"
@@ -375,7 +369,7 @@ def would_be_used(state: StudyState, session: Session) -> bool:
     opened = session.opened
     place = (opened.component, opened.generation)
     current = place == (state.component, state.generation)
-    return current and not state.scored[state.place(opened)]
+    return current and not state.scores.scored[state.place(opened)]
 
 
 def _ask(state: StudyState) -> tuple[Any, Any]:
@@ -385,8 +379,7 @@ def _ask(state: StudyState) -> tuple[Any, Any]:
 
 
 def _meta_losses(state: StudyState) -> Floats:
-    losses: Floats
-    losses = state.study.objective.meta_losses(state.errors, state.penalties)
+    losses = state.scores.meta_losses(state.study.objective, state.penalties)
     if not state.study.null:
         return losses
     # Without a learner losses may all be equal: break ties at random, so that

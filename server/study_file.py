@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -25,7 +23,9 @@ from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED, Labeller
 from meta_learner.objective import AIMS, CONTRASTS, Objective
+from meta_learner.psychometric import Psychometric
 from server.fit import misfits
+from server.sections import Section, SessionSection, StudySection
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
@@ -42,51 +42,28 @@ class StudyFileError(ValueError):
     """A study file that cannot be used, with every fault it has."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StudySection(_Section):
-    """What is asked: name of the study, seed, number of components."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    components: Annotated[int, Field(ge=1, le=64)] = 1
-    exposure: Literal["naive", "carry_over"] = "naive"
-
-
-class SessionSection(_Section):
-    """What one session is: stimuli, repeats, kind of response, lease."""
-
-    training_stimuli: Annotated[int, Field(ge=1, le=10_000)] = 30
-    test_stimuli: Annotated[int, Field(ge=2, le=10_000)] = 50
-    training_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
-    test_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
-    response: Literal["graded", "choice"] = "graded"
-    shared_stimuli: bool = True
-    lease_s: Annotated[float, Field(gt=0)] = 30.0
-
-    @model_validator(mode="after")
-    def _choices_need_repeats(self) -> "SessionSection":
-        if self.response == "choice" and self.test_repeats < 2:
-            raise ValueError(
-                "choices need test_repeats of 2 or more: from one binary answer per "
-                "stimulus the squared error cannot be told from choice noise"
-            )
-        return self
-
-
-class SearchSection(_Section):
+class SearchSection(Section):
     """How labellings are searched, and its budget.
 
     By an evosax strategy, or by gradient (``adam``, ``adagrad``): then each
     generation is a meta-step and ``population`` its simulated individuals.
+    ``re_evaluate`` best candidates of each generation have a second session.
     """
 
     method: str = "DES"
     population: Annotated[int, Field(ge=1, le=4096)] = 32
     generations: Annotated[int, Field(ge=1, le=100_000)] = 80
     step_size: Annotated[float, Field(gt=0)] | None = None
+    re_evaluate: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _no_more_than_there_are(self) -> "SearchSection":
+        if self.re_evaluate > self.population:
+            raise ValueError(
+                f"re_evaluate is {self.re_evaluate}, expected at most the population, "
+                f"{self.population}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_method(self) -> "SearchSection":
@@ -96,7 +73,7 @@ class SearchSection(_Section):
         return self
 
 
-class ObjectiveSection(_Section):
+class ObjectiveSection(Section):
     """The meta-loss: which terms, and the weight of each.
 
     ``aim`` says how the errors of groups count together, and ``chosen`` names
@@ -124,18 +101,18 @@ class ObjectiveSection(_Section):
         return self
 
 
-class StudyFile(_Section):
+class StudyFile(Section):
     """A study file's content; sections with a catalogue keep their options."""
 
     study: StudySection
     stimuli: dict[str, Any]
-    labelling: dict[str, Any] = {"family": "mlp"}
+    labelling: dict[str, Any] = Field({"family": "mlp"})
     session: SessionSection = SessionSection()
     search: SearchSection = SearchSection()
     objective: ObjectiveSection = ObjectiveSection()
     simulated_subject: dict[str, Any] | None = None
-    simulated_responses: dict[str, Any] = {}
-    groups: dict[GroupName, dict[str, Any]] = {}
+    simulated_responses: dict[str, Any] = Field({})
+    groups: dict[GroupName, dict[str, Any]] = Field({})
     """Groups of subjects, each with the learner that stands in for it."""
 
     @model_validator(mode="after")
@@ -144,6 +121,11 @@ class StudyFile(_Section):
             raise ValueError(
                 "carry_over needs shared_stimuli = false: a subject of several "
                 "sessions must not meet a stimulus again under another label"
+            )
+        if self.study.exposure == "carry_over" and self.search.re_evaluate:
+            raise ValueError(
+                "search.re_evaluate needs naive subjects: under carry_over one could "
+                "meet a labelling that it has learnt before"
             )
         return self
 
@@ -215,7 +197,7 @@ class Study:
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
         )
-        session = self.file.session.model_dump(exclude={"lease_s"})
+        session = self.file.session.model_dump(exclude={"lease_s", "psychometric"})
         self.design = Design(**session)
         try:
             space.sample(
@@ -248,6 +230,12 @@ class Study:
         return self.file.study.seed
 
     @property
+    def psychometric(self) -> Psychometric | None:
+        """How subjects turn labels into choices, where the study file says so."""
+        section = self.file.session.psychometric
+        return Psychometric(**section.model_dump()) if section else None
+
+    @property
     def sessions(self) -> int:
         """Sessions that the whole study takes when none is lost."""
         if self.objective.generalisation_weight == 0:
@@ -257,7 +245,8 @@ class Study:
     @property
     def sessions_per_generation(self) -> int:
         """Sessions that score one generation."""
-        return self.file.search.population * len(self.groups)
+        search = self.file.search
+        return (search.population + search.re_evaluate) * len(self.groups)
 
     @property
     def by_gradient(self) -> bool:
@@ -266,6 +255,11 @@ class Study:
 
     def _check_gradient(self) -> None:
         """Refuse what a gradient would pass over in silence."""
+        if self.file.search.re_evaluate:
+            raise StudyFileError(
+                "search.re_evaluate is of an evolution strategy: a gradient has no "
+                "candidates to choose from, expected 0"
+            )
         plain = Design(self.design.training_stimuli, self.design.test_stimuli)
         shared = dataclasses.replace(self.design, shared_stimuli=True)
         if shared != plain or self.responses != RESPONSE_MODELS["graded"]():
