@@ -4,7 +4,9 @@ import numpy as np
 
 from analysis.finding import Finding
 from analysis.frames import error_column
+from analysis.psychometric import fitted
 from meta_learner.objective import CONTRASTS, FLOOR
+from meta_learner.psychometric import Psychometric
 from server.events import MetaSteps, StudyFinished
 
 
@@ -146,7 +148,8 @@ def cautions(findings: list[Finding]) -> list[str]:
 
 def methods(finding: Finding) -> str:
     """How the study was done and analysed, as a paper would say it."""
-    return f"{_what_was_done(finding)} {_how_it_was_analysed(finding)}"
+    parts = (_what_was_done, _how_choices_counted, _how_it_was_analysed)
+    return " ".join(filter(None, (part(finding) for part in parts)))
 
 
 def _what_was_done(finding: Finding) -> str:
@@ -191,6 +194,33 @@ def _how_errors_counted(finding: Finding) -> str:
     relative = finding.record.study.objective.relative
     over = "over the variance of the labels" if relative else "as it is"
     return f"on test stimuli {over}, "
+
+
+def _how_choices_counted(finding: Finding) -> str:
+    """What a choice was compared with, and what choices in training say of that."""
+    study = finding.record.study
+    if study.design.response != "choice":
+        return ""
+    ideal = study.psychometric
+    by = f", by a psychometric function of {_parameters(ideal)}" if ideal else ""
+    told = (
+        f"The mean choice was compared with the label{by}; a preference for one side "
+        "was not counted."
+    )
+    for group, function in fitted(finding.record, finding.frames.trials).items():
+        who = f"choices of {group}" if group else "choices"
+        told += (
+            f" Late in training, {who} about known stimuli fit {_parameters(function)} "
+            "(the slope at least, since what is not known yet lowers it)."
+        )
+    return told
+
+
+def _parameters(function: Psychometric) -> str:
+    return (
+        f"slope {function.slope:.2g}, side bias {function.side_bias:.2g}, "
+        f"lapse {function.lapse:.2g}"
+    )
 
 
 def _how_groups_counted(finding: Finding) -> str:

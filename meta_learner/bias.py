@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from meta_learner.assignment import Design
 from meta_learner.label_distribution import STANDARD_STD
+from meta_learner.subject_fit import start
 from meta_learner.subject_model import Evidence, SubjectModel
 
 _SETS = 16
@@ -46,6 +47,22 @@ def components(
     given = kernel[1:, 1:] - jnp.outer(with_constant, with_constant) / kernel[0, 0]
     values, vectors = jnp.linalg.eigh(given)
     return values[::-1][:k], _signed(vectors[:, ::-1][:, :k].T)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def prior_components(
+    model: SubjectModel, k: int, replicates: int, key: jax.Array
+) -> jax.Array:
+    """Components of models that no session has told anything.
+
+    Shape ``(replicates, k, functions - 1)``: the no-learner null of a search that
+    infers the subject.
+    """
+    noise = jax.random.normal(key, (replicates, model.parameters))
+    spread = 1 / jnp.sqrt(model.precision(start(model).deviations))
+    draws = jnp.asarray(model.centre) + noise * spread
+    rows: jax.Array = jax.lax.map(lambda u: components(model, u, k)[1], draws)
+    return rows
 
 
 def space_overlap(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -90,9 +90,10 @@ class Responded:
 class SessionEnded:
     """A session is over: finished, lost, abandoned or unusable.
 
-    A finished one carries its generalisation error, in squared label units:
-    ``error``, its standard error, the variance of the labels tested and the
-    number of test trials used. ``used`` is False for a late result whose
+    A finished one carries its generalisation error, in squared answer units:
+    ``error``, its standard error, the variance of the ideal answers (the labels
+    tested, if no psychometric function is given) and the number of test trials
+    used. ``used`` is False for a late result whose
     candidate had been scored by another session.
     """
 
@@ -104,6 +105,15 @@ class SessionEnded:
     label_variance: float | None = None
     test_trials: int = 0
     used: bool = True
+
+
+@dataclass(frozen=True)
+class ElitesChosen:
+    """The best candidates of a generation so far get another session of each group."""
+
+    component: int
+    generation: int
+    candidates: list[int]
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,7 @@ Fact = (
     | SessionOpened
     | Responded
     | SessionEnded
+    | ElitesChosen
     | GenerationTold
     | MetaSteps
     | ModelFitted
@@ -217,6 +228,7 @@ KINDS: dict[str, type[Fact]] = {
     "session_opened": SessionOpened,
     "responded": Responded,
     "session_ended": SessionEnded,
+    "elites_chosen": ElitesChosen,
     "generation_told": GenerationTold,
     "meta_steps": MetaSteps,
     "model_fitted": ModelFitted,

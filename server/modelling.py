@@ -10,19 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meta_learner.adaptive_design import propose
 from meta_learner.assignment import exact_decimals, named_key
 from meta_learner.bias import components, expected_errors, interval, space_overlap
 from meta_learner.subject_fit import (
-    COLD,
-    WARM,
     Fit,
     draw,
-    fit_model,
     precision_of,
-    start,
 )
-from meta_learner.subject_model import Evidence, SubjectModel
+from meta_learner.subject_model import Evidence
+from meta_learner.subject_search import SubjectSearch
 from server.events import GenerationAsked, ModelFitted
 from server.evidence import Told, evidence_of
 from server.study_file import Study
@@ -62,43 +58,43 @@ def fit_of(fact: ModelFitted) -> Fit:
 
 
 def _fit(question: Question) -> ModelFitted:
-    study, model = question.study, question.study.subject_model
+    study, search = question.study, _search(question.study)
     evidence = _evidence(question, question.told)
-    begin, most = (question.fit, WARM) if question.fitted else (start(model), COLD)
-    fit = fit_model(model, evidence, begin, most)
+    fit = search.tell(question.fit, evidence)
     width = None
     if study.file.stopping.width is not None:
-        key = named_key(study.seed, "width", len(question.told))
-        width = round(_width(study, model, evidence, fit, key), 4)
+        width = round(_width(study, evidence, fit, len(question.told)), 4)
     return ModelFitted(
         len(question.told),
         exact_decimals(fit.parameters),
         exact_decimals(fit.deviations),
-        exact_decimals(fit.weight),
+        float(np.asarray(fit.weight).astype(str)),
         width,
     )
 
 
 def _ask(question: Question) -> GenerationAsked:
-    study, model = question.study, question.study.subject_model
-    # Where answers are still to come, that they come is known: as good as answered.
+    # That pending answers will come is known: as good as answered.
     coming = [
         told._replace(answers=np.zeros_like(told.answers)) for told in question.pending
     ]
     evidence = _evidence(question, (*question.told, *coming))
-    precision = precision_of(model, evidence, question.fit)
-    key = named_key(study.seed, "ask", question.generation)
-    theta, trained = propose(
-        model, study.design, question.fit, precision, question.wanted, key
+    key = named_key(question.study.seed, "ask", question.generation)
+    theta, trained = _search(question.study).ask(
+        question.fit, evidence, question.wanted, key
     )
-    none = [[0.0, 0.0]] * question.wanted
     return GenerationAsked(
         0,
         question.generation,
         exact_decimals(theta),
-        none,
+        [[0.0, 0.0]] * question.wanted,
         np.asarray(trained).tolist(),
     )
+
+
+def _search(study: Study) -> SubjectSearch:
+    assert isinstance(study.search, SubjectSearch)
+    return study.search
 
 
 def _evidence(question: Question, told: tuple[Told, ...]) -> Evidence:
@@ -109,29 +105,20 @@ def _evidence(question: Question, told: tuple[Told, ...]) -> Evidence:
         design.training_stimuli,
         design.test_trials,
     )
-    return evidence_of(study.subject_model, told, most)
+    return evidence_of(_search(study).model, told, most)
 
 
-def _width(
-    study: Study, model: SubjectModel, evidence: Evidence, fit: Fit, key: jax.Array
-) -> float:
+def _width(study: Study, evidence: Evidence, fit: Fit, sessions: int) -> float:
     """Widest 90 % credible interval of the quantity that is to be known well."""
-    draw_key, stimulus_key = jax.random.split(key)
-    precision = precision_of(model, evidence, fit)
-    draws = draw(fit, precision, _DRAWS, draw_key)
-    k = study.file.study.components
-    _, rows = components(model, fit.parameters, k)
+    model, k = _search(study).model, study.file.study.components
+    key = named_key(study.seed, "width", sessions)
+    draws = draw(fit, precision_of(model, evidence, fit), _DRAWS, key)
+    rows = _search(study).best(fit, k)
     if study.file.stopping.quantity == "space":
-        overlaps = [
-            space_overlap(rows, components(model, parameters, k)[1])
-            for parameters in draws
-        ]
+        overlaps = [space_overlap(rows, components(model, u, k)[1]) for u in draws]
         return 1.0 - float(jnp.quantile(jnp.stack(overlaps), 0.1))
     errors = jax.lax.map(
-        lambda parameters: expected_errors(
-            model, parameters, rows, study.design, stimulus_key
-        ),
-        draws,
+        lambda u: expected_errors(model, u, rows, study.design, key), draws
     )
     low, _, high = interval(errors)
     return float((high - low).max())

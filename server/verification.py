@@ -31,7 +31,7 @@ def ask_verification(study: Study, series: Series) -> VerificationAsked:
 
     The order is shuffled: time of year and of day fall on all alike.
     """
-    each, key = study.file.verification.sessions, named_key(study.seed, "verification")
+    each, key = study.verified, named_key(study.seed, "verification")
     null_key, match_key, order_key = jax.random.split(key, 3)
     degree = degree_for(study.labeller.space)
     rows = [
@@ -102,4 +102,6 @@ def _matched(
     amplitude = np.sqrt(coefficients**2 @ within)
     noise = np.asarray(jax.random.normal(key, (n, len(coefficients))))
     length = np.sqrt(noise**2 @ within)
-    return (noise / (length @ within.T) * (amplitude @ within.T)).astype(np.float32)
+    scaled: NDArray[np.float32]
+    scaled = (noise / (length @ within.T) * (amplitude @ within.T)).astype(np.float32)
+    return scaled

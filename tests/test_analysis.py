@@ -44,7 +44,7 @@ from server.events import (
     SessionOpened,
 )
 from server.journal import Journal
-from server.study import opening
+from server.steps import opening
 from server.study_file import Study
 from stimuli.circle import Circle
 from stimuli.hypercube import Hypercube
