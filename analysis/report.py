@@ -17,6 +17,7 @@ from analysis.figures import comparison_figure, error_figure, map_figure, power_
 from analysis.finding import Finding, find
 from analysis.frames import OUTCOMES, error_column
 from analysis.recovery import Floats
+from analysis.verification import verified
 from analysis.wording import (
     cautions,
     component_name,
@@ -26,6 +27,7 @@ from analysis.wording import (
     summary,
     verdict,
 )
+from meta_learner.verification import Verdict
 from server.events import ClientSeen, Event, Quarantined, StudyFinished
 
 _DPI = 200
@@ -105,6 +107,7 @@ def study_numbers(finding: Finding) -> dict[str, Any]:
             _component_numbers(finding, i) for i in range(len(finding.distances))
         ],
         "overlap": _rounded(finding.recovered.overlap),
+        "verification": [_verdict_numbers(v) for v in verified(record)],
         "null_replicates": len(finding.null),
         "sessions": {
             "begun": len(sessions),
@@ -118,6 +121,18 @@ def study_numbers(finding: Finding) -> dict[str, Any]:
         "clients": {what: seen.count(what) for what in sorted(set(seen))},
         "quarantined_responses": len(record.facts(Quarantined)),
         "study_file": record.study.text,
+    }
+
+
+def _verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+    compared = {"null": verdict.null, "matched": verdict.matched}
+    return {
+        "component": verdict.component + 1,
+        "confirmed": verdict.confirmed,
+        "beyond_smoothness": verdict.beyond_smoothness,
+    } | {
+        name: {key: _number(value) for key, value in one._asdict().items()}
+        for name, one in compared.items()
     }
 
 

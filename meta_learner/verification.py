@@ -64,13 +64,13 @@ def compare(
 ) -> Comparison:
     """Compare relative errors of sessions; NaN among them are left out."""
     first, second = (np.asarray(e, float)[np.isfinite(e)] for e in (component, control))
-    means = [float(e.mean()) if len(e) else float("nan") for e in (first, second)]
+    own, other = (float(e.mean()) if len(e) else np.nan for e in (first, second))
     low = high = float("nan")
     if min(len(first), len(second)) > 1:
         test = ttest_ind(second, first, equal_var=False)
         bounds = test.confidence_interval(1 - 2 * LEVEL / components)
         low, high = float(bounds.low), float(bounds.high)
-    return Comparison(*means, means[1] - means[0], low, high, len(first), len(second))
+    return Comparison(own, other, other - own, low, high, len(first), len(second))
 
 
 def verdicts(

@@ -365,7 +365,7 @@ def test_figures(finding: Finding, draw: Any) -> None:
 @pytest.mark.parametrize("space", ["circle", "hypercube"])
 def test_every_space_has_a_picture(space: str) -> None:
     study = Study(study_text().replace("sphere", space))
-    theta = [1.0] * study.search.genes
+    theta = [1.0] * study.labeller.family.genes(study.labeller.space)
     facts = [ComponentFrozen(0, theta), GenerationTold(0, 0, [0.0])]
     one = find(space, by_hand(study, *facts), replicates=3)
     comparison_figure([one, one]).canvas.draw()

@@ -1,6 +1,6 @@
 """The subject model: its mathematics, what it recovers, and what it does not."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -34,7 +34,6 @@ from meta_learner.subject_model import Evidence, SubjectModel, degree_for
 from server.evidence import Told, evidence_of
 from server.simulated_study import Progressing, Simulation, begin, run_batch
 from simulated_subjects.kernel_ridge import KernelRidge
-from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, Graded, TwoChoice
 from simulated_subjects.unteachable import Unteachable
 from stimuli.circle import Circle
@@ -71,6 +70,20 @@ def some_parameters(model: SubjectModel, seed: int, private: float = -2.0) -> An
     return jnp.asarray(parameters)
 
 
+@partial(jax.jit, static_argnums=0)
+def likelihood_of(
+    model: SubjectModel, parameters: jax.Array, evidence: Evidence
+) -> jax.Array:
+    each = jax.lax.map(lambda e: model.log_likelihood(parameters, e).sum(), evidence)
+    total: jax.Array = each.sum()
+    return total
+
+
+gradient_of = jax.jit(jax.grad(likelihood_of, argnums=1), static_argnums=0)
+scores_of = jax.jit(SubjectModel.scores, static_argnums=0)
+information_of = jax.jit(information, static_argnums=0)
+
+
 def test_a_kernel_has_one_amplitude_per_order_and_symmetric_deviations() -> None:
     model = SPHERE["graded"]
     parameters = some_parameters(model, 0)
@@ -98,34 +111,28 @@ def test_slopes_and_residuals_make_the_gradient_of_the_likelihood(
     # Without hierarchical terms the variance of an answer has no slope in the kernel.
     parameters = some_parameters(model, seed, private=-20.0)
     evidence = evidence_of(model, some_sessions(response, seed))
-    slopes, residuals = model.scores(parameters, evidence)
+    slopes, residuals = scores_of(model, parameters, evidence)
     score = jnp.einsum("smi,sm->i", slopes, residuals)
 
-    def told(u: jax.Array) -> jax.Array:
-        each = jax.lax.map(lambda seen: model.log_likelihood(u, seen).sum(), evidence)
-        return each.sum()
-
-    gradient = jax.grad(told)(parameters)
+    gradient = gradient_of(model, parameters, evidence)
     scale = float(jnp.abs(gradient).max())
     assert np.allclose(score, gradient, atol=2e-3 * max(scale, 1.0))
 
 
 @settings(max_examples=10, deadline=None)
-@given(responses, seeds, st.integers(0, 3), st.integers(0, 4))
-def test_padding_adds_no_information(
-    response: str, seed: int, more_trained: int, more_sessions: int
-) -> None:
+@given(responses, seeds)
+def test_padding_adds_no_information(response: str, seed: int) -> None:
     model = SPHERE[response]
     parameters = some_parameters(model, seed)
     told = some_sessions(response, seed)
     small = evidence_of(model, told)
-    large = evidence_of(model, told, (3 + more_sessions, 5 + more_trained, 9))
-    assert large.trained.shape[:2] == (3 + more_sessions, 5 + more_trained)
+    large = evidence_of(model, told, (5, 7, 9))
+    assert large.trained.shape[:2] == (5, 7)
     for evidence in (small, large):
         assert float(evidence.counted.sum()) == 3
     assert np.allclose(
-        information(model, parameters, small),
-        information(model, parameters, large),
+        information_of(model, parameters, small),
+        information_of(model, parameters, large),
         atol=1e-2,
         rtol=1e-3,
     )
@@ -142,11 +149,8 @@ def test_an_omitted_answer_counts_for_nothing(response: str, seed: int) -> None:
     omitted[0] = np.nan
     with_hole = evidence_of(model, [session._replace(answers=omitted)])
     without = evidence_of(model, [left])
-    likelihoods = [
-        jax.vmap(lambda seen: model.log_likelihood(parameters, seen))(e).sum()
-        for e in (with_hole, without)
-    ]
-    assert np.isclose(*likelihoods, atol=1e-3)
+    first, second = (likelihood_of(model, parameters, e) for e in (with_hole, without))
+    assert np.isclose(float(first), float(second), atol=1e-3)
 
 
 @settings(max_examples=5, deadline=None)
@@ -163,7 +167,7 @@ def test_the_spectrum_does_not_depend_on_where_the_axes_point(seed: int) -> None
         fit = fit_model(model, evidence_of(model, sessions), start(model), COLD)
         values, _ = components(model, fit.parameters, 15)
         found.append(np.log(np.asarray(values)))
-    assert np.allclose(*found, atol=0.25)
+    assert np.allclose(found[0], found[1], atol=0.25)
 
 
 @settings(max_examples=20, deadline=None)
@@ -188,7 +192,7 @@ def test_the_model_is_as_large_as_its_space_allows() -> None:
 
 
 def simulate(
-    learner: Learner, response: str, sessions: int, studies: int = 3, lost: float = 0.0
+    learner: Any, response: str, sessions: int, studies: int = 3, lost: float = 0.0
 ) -> tuple[Simulation, Progressing]:
     """Finished studies, each of subjects and stimuli of its own."""
     choice = response == "choice"
@@ -236,7 +240,7 @@ def test_lost_sessions_count_for_nothing() -> None:
     assert float(whole.evidence.counted.sum()) == 90
 
 
-def held_out_skill(learner: Learner) -> list[float]:
+def held_out_skill(learner: Any) -> list[float]:
     """Skill of models on the sessions of another study of the same learner."""
     simulation, state = finished(learner, "choice", 30)
     of_study = [
