@@ -182,7 +182,8 @@ def _how_it_was_searched(finding: Finding) -> str:
         f"{search.generations:,} generations per component. A session "
         f"had {design.training_trials:,} training trials "
         f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
-        f"({design.test_stimuli:,} others), with {design.response} responses"
+        f"({design.test_stimuli:,} others), with {design.response} responses "
+        f"and {design.feedback}s as feedback"
     )
 
 

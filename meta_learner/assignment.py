@@ -33,6 +33,7 @@ class Design:
 
     ``shared_stimuli`` shows the same stimuli to all candidates of a generation
     (common random numbers), so that their errors differ by labelling alone.
+    ``feedback`` is what training tells: the label, or the side that pays.
     """
 
     training_stimuli: int
@@ -41,6 +42,7 @@ class Design:
     test_repeats: int = 1
     response: Literal["graded", "choice"] = "graded"
     shared_stimuli: bool = True
+    feedback: Literal["label", "reward"] = "label"
 
     @property
     def training_trials(self) -> int:
@@ -58,7 +60,7 @@ class Assignments(NamedTuple):
 
     ``x`` (stimuli, features) and ``y`` (stimuli,) with training stimuli first;
     ``order`` (trials,) is the stimulus of each trial; ``right_rewarded``
-    (training trials,) the drawn feedback, for choices.
+    (training trials,) the side that pays, drawn, for rewards as feedback.
     """
 
     x: jax.Array

@@ -44,7 +44,7 @@ class SessionOpened:
     ``x`` (stimuli, features) and ``y`` (stimuli,) hold training stimuli first,
     ``training_stimuli`` of them. ``trials`` is the stimulus of each trial, the
     first ``training_trials`` with feedback. ``right_rewarded`` is the drawn
-    feedback of each training trial in a choice session, else empty.
+    feedback of each training trial where that is a reward, else empty.
     ``exposure`` counts the sessions this subject has begun before. ``group`` is
     that of the subject, empty in a study without groups.
     """

@@ -346,7 +346,7 @@ def assign(
     attempt = int(state.attempts[candidate, state.study.groups.index(group)])
     drawn, design = state.drawn(attempt), state.study.design
     slot = Slot(state.component, state.generation, candidate, attempt)
-    choice = design.response == "choice"
+    rewards = design.feedback == "reward"
     return SessionOpened(
         session=f"{slot.session}-{group}" if group else slot.session,
         **slot._asdict(),
@@ -358,7 +358,7 @@ def assign(
         training_stimuli=design.training_stimuli,
         trials=drawn.order[candidate].tolist(),
         training_trials=design.training_trials,
-        right_rewarded=drawn.right_rewarded[candidate].tolist() if choice else [],
+        right_rewarded=drawn.right_rewarded[candidate].tolist() if rewards else [],
         group=group,
     )
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -25,8 +23,8 @@ from meta_learner.gradient import Gradient
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED, Labeller
 from meta_learner.objective import AIMS, CONTRASTS, Objective
+from server.build import build, build_learner, faults_of
 from server.fit import misfits
-from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
@@ -56,13 +54,18 @@ class StudySection(_Section):
 
 
 class SessionSection(_Section):
-    """What one session is: stimuli, repeats, kind of response, lease."""
+    """What one session is: stimuli, repeats, response, feedback, lease.
+
+    By default ``feedback`` is the label for graded responses, and for choices
+    a reward.
+    """
 
     training_stimuli: Annotated[int, Field(ge=1, le=10_000)] = 30
     test_stimuli: Annotated[int, Field(ge=2, le=10_000)] = 50
     training_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     test_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     response: Literal["graded", "choice"] = "graded"
+    feedback: Literal["label", "reward"] | None = None
     shared_stimuli: bool = True
     lease_s: Annotated[float, Field(gt=0)] = 30.0
 
@@ -74,6 +77,12 @@ class SessionSection(_Section):
                 "stimulus the squared error cannot be told from choice noise"
             )
         return self
+
+    def design(self) -> Design:
+        """How sessions are laid out, with the default feedback filled in."""
+        usual = {"graded": "label", "choice": "reward"}[self.response]
+        laid_out = self.model_dump(exclude={"lease_s"})
+        return Design(**laid_out | {"feedback": self.feedback or usual})
 
 
 class SearchSection(_Section):
@@ -194,17 +203,20 @@ class Study:
         self.null = null
         self.file = _parse(text)
         faults: list[str] = []
-        space: StimulusSpace = _build(SPACES, "stimuli", "space", self.file, faults)
-        family: LabellingFamily = _build(
-            FAMILIES, "labelling", "family", self.file, faults
+        space: StimulusSpace = build(
+            SPACES, "stimuli", "space", self.file.stimuli, faults
+        )
+        family: LabellingFamily = build(
+            FAMILIES, "labelling", "family", self.file.labelling, faults
         )
         self.groups = _groups(self.file)
         self.learners = _learners(self.file, faults)
-        self.responses: ResponseModel = _build(
-            {self.file.session.response: RESPONSE_MODELS[self.file.session.response]},
+        kind = self.file.session.response
+        self.responses: ResponseModel = build(
+            {kind: RESPONSE_MODELS[kind]},
             "simulated_responses",
             None,
-            self.file,
+            self.file.simulated_responses,
             faults,
         )
         _refuse(faults)
@@ -215,8 +227,7 @@ class Study:
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
         )
-        session = self.file.session.model_dump(exclude={"lease_s"})
-        self.design = Design(**session)
+        self.design = self.file.session.design()
         try:
             space.sample(
                 named_key(0), self.design.training_stimuli + self.design.test_stimuli
@@ -271,8 +282,9 @@ class Study:
         if shared != plain or self.responses != RESPONSE_MODELS["graded"]():
             raise StudyFileError(
                 f"search.method {self.file.search.method} trains on the labels "
-                "themselves, once each: expected graded responses, repeats of 1, "
-                "and no noise or omissions in [simulated_responses]"
+                "themselves, once each: expected graded responses, labels as "
+                "feedback, repeats of 1, and no noise or omissions in "
+                "[simulated_responses]"
             )
 
     def check_sessions(self) -> None:
@@ -328,18 +340,7 @@ def _parse(text: str) -> StudyFile:
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"not valid TOML: {error}") from error
     except ValidationError as error:
-        raise StudyFileError("\n  ".join(["", *_faults(error)])) from error
-
-
-def _faults(error: ValidationError, *section: str) -> list[str]:
-    """One line per fault: where, what was expected, what came."""
-    lines = []
-    for fault in error.errors():
-        where = ".".join(map(str, (*section, *fault["loc"]))) or "study file"
-        came = fault["input"]
-        got = "" if isinstance(came, dict) else f" (got {came!r})"
-        lines.append(f"{where}: {fault['msg']}{got}")
-    return lines
+        raise StudyFileError("\n  ".join(["", *faults_of(error)])) from error
 
 
 def _hash(content: bytes) -> str:
@@ -360,39 +361,13 @@ def _groups(file: StudyFile) -> tuple[str, ...]:
 def _learners(file: StudyFile, faults: list[str]) -> dict[str, Learner]:
     """The learner that stands in for each group, of those that have one."""
     sections = {
-        f"groups.{name}": name for name, options in file.groups.items() if options
+        name: (f"groups.{name}", options)
+        for name, options in file.groups.items()
+        if options
     }
     if file.simulated_subject is not None:
-        sections["simulated_subject"] = ""
+        sections[""] = ("simulated_subject", file.simulated_subject)
     return {
-        group: _build(LEARNERS, section, "learner", file, faults)
-        for section, group in sections.items()
+        group: build_learner(section, options, faults)
+        for group, (section, options) in sections.items()
     }
-
-
-def _build(
-    catalogue: Mapping[str, type[Any]],
-    section: str,
-    choice: str | None,
-    file: StudyFile,
-    faults: list[str],
-) -> Any:
-    """One catalogue entry made from its section; faults are added to ``faults``."""
-    first, _, group = section.partition(".")
-    options = dict(getattr(file, first)[group] if group else getattr(file, first))
-    name = options.pop(choice, None) if choice else next(iter(catalogue))
-    if name not in catalogue:
-        known = ", ".join(sorted(catalogue))
-        faults.append(f"{section}.{choice}: expected one of {known}, got {name!r}")
-        return None
-    entry = catalogue[name]
-    names = [field.name for field in dataclasses.fields(entry)]
-    for unknown in sorted(set(options) - set(names)):
-        known = ", ".join(names) or "none"
-        faults.append(f"{section}.{unknown}: {name} has no such option; it has {known}")
-    known_options = {key: options[key] for key in options if key in names}
-    try:
-        return TypeAdapter(entry).validate_python(known_options)
-    except ValidationError as error:
-        faults += _faults(error, section)
-        return None
