@@ -5,7 +5,7 @@ Arrays are nested lists; ``theta`` is float32 in its shortest exact decimals,
 stimuli and labels are multiples of 1e-6.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -28,13 +28,15 @@ class StudyOpened:
 class GenerationAsked:
     """The candidates of a generation: ``theta`` (candidates, genes).
 
-    ``penalties`` (candidates, 2) are label distribution and orthogonality.
+    ``penalties`` (candidates, 2) are label distribution and orthogonality;
+    ``training_stimuli`` (candidates,) those of each, empty where the study says so.
     """
 
     component: int
     generation: int
     theta: list[list[float]]
     penalties: list[list[float]]
+    training_stimuli: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,39 @@ class MetaSteps:
 
 
 @dataclass(frozen=True)
+class ModelFitted:
+    """The subject model, fitted to the first ``sessions`` finished sessions.
+
+    ``parameters``, ``deviations`` and ``weight`` as in ``meta_learner.subject_fit``,
+    float32 in shortest exact decimals. ``width`` is that of the credible interval
+    that the study is to make narrow, null where it has no stopping rule.
+    """
+
+    sessions: int
+    parameters: list[float]
+    deviations: list[float]
+    weight: float
+    width: float | None = None
+
+
+@dataclass(frozen=True)
+class VerificationAsked:
+    """Labellings whose generalisation error is measured last, one session each.
+
+    ``roles`` are component, null (what the search finds without a learner) or
+    matched (random, with the component's power in each order); ``components`` the
+    one that each belongs to, -1 for the null, which all share; ``theta`` genes of
+    the study's family for the null, coefficients of basis functions up to
+    ``degree`` for matched ones, nothing for components.
+    """
+
+    roles: list[str]
+    components: list[int]
+    theta: list[list[float]]
+    degree: int
+
+
+@dataclass(frozen=True)
 class ComponentFrozen:
     """The component found: where the search stood when its budget was spent."""
 
@@ -168,6 +203,8 @@ Fact = (
     | SessionEnded
     | GenerationTold
     | MetaSteps
+    | ModelFitted
+    | VerificationAsked
     | ComponentFrozen
     | StudyFinished
     | ClientSeen
@@ -182,6 +219,8 @@ KINDS: dict[str, type[Fact]] = {
     "session_ended": SessionEnded,
     "generation_told": GenerationTold,
     "meta_steps": MetaSteps,
+    "model_fitted": ModelFitted,
+    "verification_asked": VerificationAsked,
     "component_frozen": ComponentFrozen,
     "study_finished": StudyFinished,
     "client_seen": ClientSeen,

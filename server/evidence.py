@@ -75,15 +75,18 @@ def basis_at(model: SubjectModel, *stimuli: Floats) -> list[NDArray[np.float32]]
 
 
 def evidence_of(
-    model: SubjectModel, sessions: Sequence[Told], size: int = 0
+    model: SubjectModel,
+    sessions: Sequence[Told],
+    at_least: tuple[int, int, int] = (1, 1, 1),
 ) -> Evidence:
-    """Evidence of sessions, filled up to ``size`` of them with ones that do not count.
+    """Evidence of sessions, padded with what does not count.
 
-    Sessions may differ in their numbers of stimuli: they are padded to the most.
+    ``at_least`` are sessions, training stimuli and test trials to pad to: evidence
+    of one size needs one compilation.
     """
-    size = max(size, len(sessions), 1)
-    n = max((len(s.trained) for s in sessions), default=1)
-    m = max((len(s.tested) for s in sessions), default=1)
+    size = max(at_least[0], len(sessions))
+    n = max([at_least[1], *(len(s.trained) for s in sessions)])
+    m = max([at_least[2], *(len(s.tested) for s in sessions)])
     trained = np.zeros((size, n, model.functions), np.float32)
     tested = np.zeros((size, m, model.functions), np.float32)
     targets, repeats = np.zeros((size, n), np.float32), np.ones((size, n), np.float32)
