@@ -137,9 +137,14 @@ def simulate_session(
     model, design = simulation.model, simulation.design
     n, m = design.training_stimuli, design.test_stimuli
     stimulus_key, subject_key, lost_key = jax.random.split(key, 3)
+    reward_key = jax.random.fold_in(key, 3)
     x = model.space.sample(stimulus_key, n + m)
     basis = model.basis(x)
     y = labels_of(basis, row)
+    taught = jnp.tile(y[:n], (design.training_repeats, 1))
+    if design.feedback == "reward":
+        drawn = jax.random.uniform(reward_key, taught.shape)
+        taught = jnp.where(drawn < (1 + taught) / 2, 1.0, -1.0)
 
     def answers(x: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
         stimuli = jnp.concatenate([x[:size], x[n:]])
@@ -149,14 +154,13 @@ def simulate_session(
                 size + jnp.tile(jnp.arange(m), design.test_repeats),
             ]
         )
-        targets = y[order[: size * design.training_repeats]]
         values, responded = run_sessions(
             simulation.learner,
             simulation.responses,
             subject_key[None],
             stimuli[None],
             order[None],
-            targets[None],
+            taught[None, :, :size].reshape(1, -1),
         )
         return values[0], responded[0]
 
@@ -171,7 +175,7 @@ def simulate_session(
     there = (jnp.arange(n) < trained).astype(jnp.float32)
     return Evidence(
         basis[:n] * there[:, None],
-        y[:n] * there,
+        taught.mean(0) * there,
         jnp.full(n, float(design.training_repeats)),
         jnp.tile(basis[n:], (design.test_repeats, 1)),
         values,
