@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,14 @@ from benchmarks.sessions_to_recovery import (
     model_of,
 )
 from meta_learner.bias import bias_spectrum, components, expected_errors, interval
-from meta_learner.subject_fit import WARM, draw, fit_model, precision_of
-from server.simulated_study import Progressing, Simulation, begin, run_batch
+from meta_learner.subject_fit import COLD, WARM, draw, fit_model, precision_of, start
+from server.simulated_study import (
+    Progressing,
+    Simulation,
+    begin,
+    run_batch,
+    simulate_session,
+)
 from simulated_subjects.unteachable import Unteachable
 
 DRAWS = 60
@@ -107,36 +112,28 @@ def coverage(name: str, subject: Subject, studies: int, sessions: int) -> None:
 
 
 def refit_seconds(sessions: int = 300) -> None:
-    """Wall time of a warm refit with one session more."""
-    simulation = replace(simulation_of(SUBJECTS["relu_kernel"], sessions), batch=BATCH)
-    studies = run_studies_to(simulation, sessions)
-    one: Progressing = jax.tree.map(lambda leaf: leaf[0], studies)
-    before = one.evidence._replace(counted=one.evidence.counted.at[-1].set(0.0))
-    model = simulation.model
-    old = fit_model(model, before, one.fit, WARM)
+    """Wall time of a warm refit with one session more, labellings at random."""
+    simulation = simulation_of(SUBJECTS["relu_kernel"], sessions)
+    model, most = simulation.model, simulation.design.training_stimuli
+    keys = jax.random.split(jax.random.key(0), sessions)
+    rows = jax.random.normal(jax.random.key(1), (sessions, model.functions - 1))
+    simulate = jax.jit(jax.vmap(partial(simulate_session, simulation)))
+    evidence = simulate(keys, rows, jnp.full(sessions, most))
+    before = evidence._replace(counted=evidence.counted.at[-1].set(0.0))
+    old = fit_model(model, before, start(model), COLD)
     for _ in range(3):
-        start, cpu = time.perf_counter(), time.process_time()
-        fit = fit_model(model, one.evidence, old, WARM)
-        jax.block_until_ready(precision_of(model, one.evidence, fit))
+        begun, cpu = time.perf_counter(), time.process_time()
+        fit = fit_model(model, evidence, old, WARM)
+        jax.block_until_ready(precision_of(model, evidence, fit))
         add(
             {
                 "refit_at": sessions,
-                "seconds": round(time.perf_counter() - start, 2),
+                "seconds": round(time.perf_counter() - begun, 2),
                 "processor_seconds": round(time.process_time() - cpu, 2),
                 "load": os.getloadavg()[0],
                 "processors": os.cpu_count(),
             }
         )
-
-
-def run_studies_to(simulation: Simulation, sessions: int) -> Progressing:
-    """One study of many sessions, asked in a few large batches."""
-    studies = begin(simulation, 1)
-    large = replace(simulation, batch=100)
-    for done in range(0, sessions, 100):
-        keys = jax.random.split(jax.random.key(done), 1)
-        studies = run_batch(large, studies, done, keys)
-    return studies
 
 
 def add(row: dict[str, Any]) -> None:

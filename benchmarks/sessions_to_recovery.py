@@ -389,11 +389,17 @@ def rows_of(
                 "method": method,
                 "seed": seed,
                 "sessions": sessions,
-                "power": power[i].round(4).tolist(),
-                "error": np.asarray(errors[i]).round(4).tolist(),
-                "best": np.asarray(best).round(4).tolist(),
+                "power": decimals(power[i]),
+                "error": decimals(errors[i]),
+                "best": decimals(best),
                 "seconds": round(time.perf_counter() - start, 1),
             }
+
+
+def decimals(values: Any) -> list[float]:
+    """Four decimals."""
+    rounded: list[float] = np.asarray(values, np.float64).round(4).tolist()
+    return rounded
 
 
 KEY = ("subject", "condition", "method", "seed", "sessions")
