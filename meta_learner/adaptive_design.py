@@ -64,11 +64,12 @@ def propose(
     covariance = jnp.linalg.inv(precision)
     covariance = (covariance + covariance.T) / 2
     target = _kernel_slopes(model, fit.parameters, probe_key)
-    chosen = []
-    for _ in range(batch):
-        best, covariance = _take(slopes, covariance, target)
-        chosen.append(best)
-    picked = jnp.stack(chosen)
+
+    def take(covariance: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        best, after = _take(slopes, covariance, target)
+        return after, best
+
+    _, picked = jax.lax.scan(take, covariance, length=batch)
     return pool[picked % POOL], jnp.array(sizes)[picked // POOL]
 
 

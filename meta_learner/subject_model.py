@@ -92,9 +92,10 @@ class SubjectModel:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Order of each basis function, the constant first."""
-        return np.asarray(
-            self.space.basis(self.space.grid(64), self.degree)[1], np.int64
-        )
+        # Wherever it is asked for first: also where code is being compiled.
+        with jax.ensure_compile_time_eval():
+            order = self.space.basis(self.space.grid(64), self.degree)[1]
+        return np.asarray(order, np.int64)
 
     @property
     def functions(self) -> int:
