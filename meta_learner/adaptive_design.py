@@ -145,7 +145,7 @@ def _take(
     spread = slopes @ covariance
     inside = jnp.einsum("smi,sni->smn", spread, slopes) + jnp.eye(slopes.shape[1])
     seen = spread @ target.T
-    told = jax.scipy.linalg.solve(inside, seen, assume_a="pos")
+    told = jax.vmap(partial(jax.scipy.linalg.solve, assume_a="pos"))(inside, seen)
     best = jnp.argmax(jnp.sum(told * seen, (1, 2)))
     gain = jax.scipy.linalg.solve(inside[best], spread[best], assume_a="pos")
     return best, covariance - spread[best].T @ gain

@@ -30,7 +30,7 @@ class Told(NamedTuple):
 
 
 def told(session: Session) -> Told:
-    """What a session tells that has all its answers."""
+    """What a session tells so far; NaN where an answer is still to come."""
     opened = session.opened
     x, taught = np.array(opened.x), opened.trials[: opened.training_trials]
     if opened.right_rewarded:
@@ -39,16 +39,15 @@ def told(session: Session) -> Told:
         values = np.array(opened.y)[taught]
     repeats = np.bincount(taught, minlength=opened.training_stimuli)
     total = np.bincount(taught, values, minlength=opened.training_stimuli)
-    answers = [
-        np.nan if value is None else value
-        for _, value, _, _ in session.answers[opened.training_trials :]
-    ]
+    answers = np.full(len(opened.trials) - opened.training_trials, np.nan)
+    for i, (_, value, _, _) in enumerate(session.answers[opened.training_trials :]):
+        answers[i] = np.nan if value is None else value
     return Told(
         x[: opened.training_stimuli],
         total / np.maximum(repeats, 1),
         np.maximum(repeats, 1).astype(float),
         x[opened.trials[opened.training_trials :]],
-        np.array(answers, float),
+        answers,
     )
 
 
