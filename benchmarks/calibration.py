@@ -77,7 +77,8 @@ def true_spectrum(subject: Subject) -> jax.Array:
     random = jax.random.normal(jax.random.key(2), (8, 1, len(order)))
     random *= order[None] == orders[:, None]
     errors = fresh_errors(subject, INDIVIDUALS // 4, random.reshape(-1, len(order)))
-    return errors.reshape(8, -1).mean(0)
+    means: jax.Array = errors.reshape(8, -1).mean(0)
+    return means
 
 
 def intervals(simulation: Simulation, study: Any, key: jax.Array) -> dict[str, Any]:
@@ -124,7 +125,7 @@ def refit_seconds(sessions: int = 300) -> None:
     for _ in range(3):
         begun, cpu = time.perf_counter(), time.process_time()
         fit = fit_model(model, evidence, old, WARM)
-        jax.block_until_ready(precision_of(model, evidence, fit))
+        precision_of(model, evidence, fit).block_until_ready()
         add(
             {
                 "refit_at": sessions,

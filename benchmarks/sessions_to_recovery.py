@@ -26,7 +26,7 @@ import numpy as np
 from meta_learner.assignment import Design, draw_assignments
 from meta_learner.bias import components, labels_of
 from meta_learner.evolution import Evolution, State
-from meta_learner.families import MLP, Basis
+from meta_learner.families import MLP, Basis, LabellingFamily
 from meta_learner.labelling import Labeller
 from meta_learner.subject_model import SubjectModel
 from server.simulated_study import Progressing, Simulation, begin, run_batch
@@ -128,7 +128,7 @@ CONDITIONS = {
     "rewards": CHOICE._replace(rewards=True, private=0.5),
 }
 
-EVOLUTION = {
+EVOLUTION: dict[str, tuple[str, LabellingFamily]] = {
     "des_mlp": ("DES", MLP()),
     "cma_es_basis": ("CMA_ES", Basis(4)),
     "snes_basis": ("SNES", Basis(4)),
@@ -192,7 +192,8 @@ def powers(subject: Subject, true: jax.Array, labels: jax.Array) -> jax.Array:
     along = (labels @ grid_basis(subject)[:, 1:] / GRID @ true.T) ** 2
     member = np.repeat(np.arange(len(subject.leading)), subject.leading)
     own = jnp.asarray(member[: labels.shape[-2], None] == member[None])
-    return jnp.sum(along * own, -1) / jnp.maximum(labels.var(-1), 1e-9)
+    share: jax.Array = jnp.sum(along * own, -1) / jnp.maximum(labels.var(-1), 1e-9)
+    return share
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -355,7 +356,8 @@ def losses(
     error = (grouped.mean(2) - tested) ** 2
     if condition.repeats > 1:
         error -= grouped.var(2) / (condition.repeats - 1)
-    return error.mean(1) / jnp.maximum(tested.var(1), 1e-6)
+    relative: jax.Array = error.mean(1) / jnp.maximum(tested.var(1), 1e-6)
+    return relative
 
 
 METHODS: dict[str, Callable[[Subject, Condition, list[int], int], Recovered]] = {

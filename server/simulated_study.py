@@ -83,7 +83,9 @@ def run_batch(
         studies.evidence,
         told,
     )
-    return _learn(model, evidence, studies.fit, COLD if done == 0 else WARM)
+    after: Progressing
+    after = _learn(model, evidence, studies.fit, COLD if done == 0 else WARM)
+    return after
 
 
 # Studies one after the other where large matrices are multiplied, which XLA does
