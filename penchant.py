@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.plan_cli import plan
 from reproduction.cli import reproduce
 from subject_clients.catalogue import ADAPTERS, adapter_class
 
@@ -44,6 +45,7 @@ def main() -> None:
 
 
 main.add_command(reproduce)
+main.add_command(plan)
 
 
 @main.command()

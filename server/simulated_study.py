@@ -25,7 +25,8 @@ from simulated_subjects.responses import ResponseModel
 class Simulation:
     """Studies of ``sessions`` sessions in batches, of one simulated subject.
 
-    ``lost`` is the probability that a session brings nothing. Static argument.
+    ``lost`` is the probability that a session brings nothing; ``fixed`` trains with
+    all training stimuli of the design in every session. Static argument.
     """
 
     model: SubjectModel
@@ -35,6 +36,13 @@ class Simulation:
     sessions: int
     batch: int
     lost: float = 0.0
+    fixed: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of training stimuli to choose from."""
+        whole = (self.design.training_stimuli,)
+        return whole if self.fixed else training_sizes(self.design)
 
 
 class Progressing(NamedTuple):
@@ -74,37 +82,50 @@ def run_batch(
     ``done`` is the number of sessions before it; ``keys`` (studies,). Three compiled
     functions, not one: simulations of many subjects share the slow two.
     """
-    model, design, batch = simulation.model, simulation.design, simulation.batch
-    ask_keys, session_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    rows, trained = _ask(model, design, batch, studies, ask_keys)
-    told = _simulate(simulation, session_keys, rows, trained)
+    told = tell_batch(simulation, studies.fit, studies.precision, keys)
     evidence = jax.tree.map(
         lambda whole, new: jax.lax.dynamic_update_slice_in_dim(whole, new, done, 1),
         studies.evidence,
         told,
     )
     after: Progressing
-    after = _learn(model, evidence, studies.fit, COLD if done == 0 else WARM)
+    after = learn(simulation.model, evidence, studies.fit, WARM if done else COLD)
     return after
+
+
+def tell_batch(
+    simulation: Simulation, fits: Fit, precisions: jax.Array, keys: jax.Array
+) -> Evidence:
+    """A batch of each study, asked and simulated: ``(studies, batch, ...)``.
+
+    ``keys`` (studies,).
+    """
+    asking = simulation.model, simulation.design, simulation.sizes, simulation.batch
+    ask_keys, session_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    rows, trained = _ask(*asking, fits, precisions, ask_keys)
+    told: Evidence = _simulate(simulation, session_keys, rows, trained)
+    return told
 
 
 # Studies one after the other where large matrices are multiplied, which XLA does
 # on all cores; subjects of all studies at once.
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _ask(
     model: SubjectModel,
     design: Design,
+    sizes: tuple[int, ...],
     batch: int,
-    studies: Progressing,
+    fits: Fit,
+    precisions: jax.Array,
     keys: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    def one(asking: tuple[Progressing, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        study, key = asking
+    def one(study: tuple[Fit, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        fit, precision, key = study
         asked: tuple[jax.Array, jax.Array]
-        asked = propose(model, design, study.fit, study.precision, batch, key)
+        asked = propose(model, design, fit, precision, batch, key, sizes)
         return asked
 
-    asked: tuple[jax.Array, jax.Array] = jax.lax.map(one, (studies, keys))
+    asked: tuple[jax.Array, jax.Array] = jax.lax.map(one, (fits, precisions, keys))
     return asked
 
 
@@ -120,16 +141,18 @@ def _simulate(
 
 
 @partial(jax.jit, static_argnums=0)
-def _learn(
-    model: SubjectModel, evidence: Evidence, before: Fit, most: jax.Array | int
+def learn(
+    model: SubjectModel, evidence: Evidence, fits: Fit, most: jax.Array | int
 ) -> Progressing:
+    """The model of each study fitted to its evidence, from ``fits``, ``most`` steps."""
+
     def one(study: tuple[Evidence, Fit]) -> Progressing:
         evidence, before = study
         fit = fit_model(model, evidence, before, most)
         return Progressing(evidence, fit, precision_of(model, evidence, fit))
 
-    learnt: Progressing = jax.lax.map(one, (evidence, before))
-    return learnt
+    after: Progressing = jax.lax.map(one, (evidence, fits))
+    return after
 
 
 def simulate_session(
@@ -166,7 +189,7 @@ def simulate_session(
         )
         return values[0], responded[0]
 
-    sizes = training_sizes(design)
+    sizes = simulation.sizes
     each = []
     for size in sizes:
         each.append(answers(x, size))
