@@ -164,6 +164,7 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
     if not (runs.subject == subject).any():
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center")
     axes.set(xscale="log", ylim=(0, 1.03), xlabel="sessions")
+    axes.xaxis.set_minor_formatter("")
     axes.set_title(subject.replace("_", " "), loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 

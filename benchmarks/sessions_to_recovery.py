@@ -179,7 +179,8 @@ def true_components(name: str) -> jax.Array:
             return subject.learner.predict(state, x[TRAINED:])
 
         missed = jax.lax.map(predict, basis[:TRAINED].T).T - basis[TRAINED:]
-        return missed.T @ missed / 50
+        square: jax.Array = missed.T @ missed / 50
+        return square
 
     forms = jax.lax.map(form, jax.random.split(jax.random.key(0), 2000))
     values, vectors = np.linalg.eigh(np.asarray(forms.mean(0), np.float64))
