@@ -115,7 +115,7 @@ def serve(
     loaded = _load(study, in_sessions=True)
     mode = "dry-run" if simulated else "live"
     with _faults(), _journal(study, journal, loaded) as opened:
-        desk = Desk(loaded, opened, mode, token)
+        desk = Desk(loaded, opened, mode, token, beside=True)
         app, socketio = create_app(desk)
         port = port or _free_port()
         click.echo(f"study {loaded.name} ({mode}) at http://{host}:{port}")
