@@ -134,12 +134,14 @@ def labels_of(basis: jax.Array, coefficients: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
-    """How well the model predicts sessions that it was not fitted to.
+def missed(
+    model: SubjectModel, parameters: jax.Array, evidence: Evidence
+) -> tuple[jax.Array, jax.Array]:
+    """What the model misses of each session's answers, and all there is to miss.
 
-    Share of the answers' variance explained, 1 at best: 0 is as good as no answer
-    depending on the stimulus, below 0 worse. Of choices the unexplainable part, the
-    variance of a coin of the predicted probability, is taken off first.
+    Sums over answers ``(sessions,)`` of the squared difference from what the model
+    expects, and of their variance within the session (unbiased: what one misses
+    that knows the session's mean). Choices count 0 or 1. Padding has none.
     """
 
     def one(seen: Evidence) -> tuple[jax.Array, jax.Array]:
@@ -149,17 +151,28 @@ def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax
             predicted.f, parameters[-5:], predicted.individual, predicted.private
         )[:, 0]
         answers, there = seen.answers, seen.answered * seen.counted
-        noise = jnp.zeros(())
         if model.response == "choice":
             answers = jnp.where(answers > 0, 1.0, 0.0)
-            noise = jnp.sum(there * mean * (1 - mean))
-        level = jnp.sum(there * answers) / jnp.maximum(there.sum(), 1)
-        missed = jnp.sum(there * (answers - mean) ** 2) - noise
-        whole = jnp.sum(there * (answers - level) ** 2) - noise
-        return missed, whole
+        n = there.sum()
+        level = jnp.sum(there * answers) / jnp.maximum(n, 1)
+        unbiased = n / jnp.maximum(n - 1, 1)
+        whole = jnp.sum(there * (answers - level) ** 2) * unbiased
+        return jnp.sum(there * (answers - mean) ** 2), whole
 
-    missed, whole = jax.vmap(one)(evidence)
-    return 1 - missed.sum() / jnp.maximum(whole.sum(), 1e-6)
+    return jax.vmap(one)(evidence)
+
+
+def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
+    """Share of the variance of single answers that the model explains, ``()``.
+
+    1 at best: 0 is as good as knowing each session's mean answer, below 0 worse.
+    Noise that repeated answers show is not taken off. For choices, the variance of
+    a coin of the predicted probability is no substitute: it is as large as what is
+    missed for every calibrated model, also for one that knows nothing.
+    """
+    missing, whole = missed(model, parameters, evidence)
+    share: jax.Array = 1 - missing.sum() / jnp.maximum(whole.sum(), 1e-6)
+    return share
 
 
 def _signed(rows: jax.Array) -> jax.Array:
