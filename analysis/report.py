@@ -118,7 +118,7 @@ def _verdict_numbers(verdict: Verdict) -> dict[str, Any]:
         "confirmed": verdict.confirmed,
         "beyond_smoothness": verdict.beyond_smoothness,
     } | {
-        name: {key: _number(value) for key, value in one._asdict().items()}
+        name: {key: number(value) for key, value in one._asdict().items()}
         for name, one in compared.items()
     }
 

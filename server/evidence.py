@@ -68,8 +68,6 @@ def finished_sessions(facts: Iterable[Fact]) -> list[Session]:
 
 def basis_at(model: SubjectModel, *stimuli: Floats) -> list[NDArray[np.float32]]:
     """Basis functions at several sets of stimuli, computed in one call."""
-    if not stimuli:
-        return []
     whole = model.basis(jnp.asarray(np.concatenate(stimuli), jnp.float32))
     ends = np.cumsum([len(x) for x in stimuli])[:-1]
     return np.split(np.asarray(whole), ends)
@@ -93,10 +91,9 @@ def evidence_of(
     targets, repeats = np.zeros((size, n), np.float32), np.ones((size, n), np.float32)
     answers, answered = np.ones((size, m), np.float32), np.zeros((size, m), np.float32)
     counted = np.zeros(size, np.float32)
-    bases = iter(basis_at(model, *(x for s in sessions for x in (s.trained, s.tested))))
     for i, s in enumerate(sessions):
         k, asked = len(s.trained), len(s.tested)
-        trained[i, :k], tested[i, :asked] = next(bases), next(bases)
+        trained[i, :k], tested[i, :asked] = basis_at(model, s.trained, s.tested)
         targets[i, :k], repeats[i, :k] = s.targets, s.repeats
         there = np.isfinite(s.answers)
         answers[i, :asked] = np.where(there, s.answers, 1.0)

@@ -24,7 +24,7 @@ from server.dry_run import dry_run
 from server.events import Event, SessionEnded
 from server.journal import Journal
 from server.simulated_study import Simulation, simulate_session
-from server.study import opening
+from server.steps import opening
 from server.study_file import Study
 from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.learner import Learner
@@ -291,11 +291,15 @@ def true_errors(learner: Learner, order: jax.Array, key: jax.Array) -> jax.Array
 
 def one_study(learner: Learner, seed: int) -> tuple[Any, Any]:
     """Interval ends of the spectrum that a simulated study gives, (orders,) each."""
-    simulation = Simulation(MODEL, DESIGN, learner, Graded(noise=0.1), SESSIONS, 1)
+    simulation = Simulation(
+        MODEL, DESIGN, learner, Graded(noise=0.1), SESSIONS, 1, 0.0, True
+    )
     row_key, session_key, draw_key, error_key = jax.random.split(
         jax.random.key(seed), 4
     )
-    rows = jax.random.normal(row_key, (SESSIONS, MODEL.functions - 1))
+    # Low orders have more power, as in the labellings of a search on its way.
+    rows = jax.random.normal(row_key, (SESSIONS, len(MODEL.order) - 1))
+    rows = rows / MODEL.order[1:]
     evidence = _sessions(simulation, jax.random.split(session_key, SESSIONS), rows)
     fit = fit_model(MODEL, evidence, start(MODEL), COLD)
     draws = draw(fit, precision_of(MODEL, evidence, fit), 60, draw_key)

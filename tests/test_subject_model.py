@@ -251,8 +251,9 @@ def held_out_skill(learner: Any) -> list[float]:
 
 
 def test_held_out_sessions_are_predicted_where_there_is_something_to_predict() -> None:
-    assert np.median(held_out_skill(KernelRidge())) > 0.5
-    assert max(held_out_skill(Unteachable())) < 0.1
+    # Of the variance of single choices, most of which is chance for any model.
+    assert min(held_out_skill(KernelRidge())) > 0.03
+    assert max(held_out_skill(Unteachable())) < 0.01
 
 
 def test_predicted_errors_are_those_of_the_learner() -> None:
