@@ -28,6 +28,9 @@ bench: $(VENV)/.server ## run every benchmark
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/six_components.py
 	$(BIN)/python benchmarks/plot_six_components.py
+	$(BIN)/python benchmarks/sessions_to_recovery.py
+	$(BIN)/python benchmarks/plot_sessions_to_recovery.py
+	$(BIN)/python -m benchmarks.calibration --refit
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

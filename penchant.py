@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.plan_cli import plan
+from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
 from subject_clients.catalogue import ADAPTERS, adapter_class
 
@@ -44,8 +45,8 @@ def main() -> None:
     """
 
 
-main.add_command(reproduce)
-main.add_command(plan)
+for _command in (plan, reanalyse, reproduce):
+    main.add_command(_command)
 
 
 @main.command()
@@ -115,7 +116,7 @@ def serve(
     loaded = _load(study, in_sessions=True)
     mode = "dry-run" if simulated else "live"
     with _faults(), _journal(study, journal, loaded) as opened:
-        desk = Desk(loaded, opened, mode, token)
+        desk = Desk(loaded, opened, mode, token, beside=True)
         app, socketio = create_app(desk)
         port = port or _free_port()
         click.echo(f"study {loaded.name} ({mode}) at http://{host}:{port}")
@@ -369,6 +370,7 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
     by_session = "subjects" if loaded.by_gradient else "sessions"
     unit = "generations" if loaded.null else by_session
     total = loaded.generations if loaded.null else loaded.sessions
+    done = "generations_done" if loaded.null else "sessions_ended"
     with Progress(*columns) as bar:
         task = bar.add_task(loaded.name, total=total, unit=unit, best="-")
 
@@ -376,9 +378,7 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
             best = summary["best_error"]
             bar.update(
                 task,
-                completed=summary[
-                    "generations_done" if loaded.null else "sessions_ended"
-                ],
+                completed=summary[done],
                 best="-" if best is None else f"{best:.3f}",
             )
 

@@ -71,8 +71,9 @@ def answer(study: Study, power: Power) -> str:
         "Regret is the relative error of fresh individuals above that of the true "
         f"components, {power.best_error:.3f}."
     )
-    if power.budget < study.sessions:
-        lines.append(f"The study's own budget is {study.sessions:,} sessions.")
+    if power.budget < study.exploring_sessions:
+        own = f"{study.exploring_sessions:,} sessions"
+        lines.append(f"The study's own budget is {own} of search.")
     if study.file.search.method != "subject_model":
         lines.append(
             'This is a plan for method = "subject_model", not for the study\'s own, '

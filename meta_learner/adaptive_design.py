@@ -68,10 +68,10 @@ def propose(
     target = _kernel_slopes(model, fit.parameters, probe_key)
 
     def take(covariance: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        best, left = _take(slopes, covariance, target)
-        return left, best
+        best, after = _take(slopes, covariance, target)
+        return after, best
 
-    _, picked = jax.lax.scan(take, covariance, None, batch)
+    _, picked = jax.lax.scan(take, covariance, length=batch)
     return pool[picked % POOL], jnp.array(sizes)[picked // POOL]
 
 
@@ -147,7 +147,7 @@ def _take(
     spread = slopes @ covariance
     inside = jnp.einsum("smi,sni->smn", spread, slopes) + jnp.eye(slopes.shape[1])
     seen = spread @ target.T
-    told = jax.scipy.linalg.solve(inside, seen, assume_a="pos")
+    told = jax.vmap(partial(jax.scipy.linalg.solve, assume_a="pos"))(inside, seen)
     best = jnp.argmax(jnp.sum(told * seen, (1, 2)))
     gain = jax.scipy.linalg.solve(inside[best], spread[best], assume_a="pos")
     return best, covariance - spread[best].T @ gain

@@ -22,6 +22,7 @@ from meta_learner.bias import components, labels_of
 from meta_learner.reference import Reference, overlap_with, reference
 from meta_learner.subject_fit import COLD, WARM, fit_model, start
 from meta_learner.subject_model import Evidence, SubjectModel, degree_for
+from meta_learner.subject_search import SubjectSearch
 from server.simulated_study import (
     Simulation,
     begin,
@@ -159,8 +160,7 @@ def plan(
     :class:`StudyFileError` where there is no subject to simulate.
     """
     learner, k = check(study), study.file.study.components
-    space = study.labeller.space
-    model = SubjectModel(space, degree_for(space), study.design.response)
+    model = _model(study)
     if k >= model.functions:
         raise ValueError(
             f"the subject model has {model.functions - 1} functions of this space: "
@@ -179,7 +179,7 @@ def plan(
     best = error_of(rows)
     steps = milestones(question.batch, question.sessions)
     # Compared at a step: the study's own budget, or the last step before it.
-    budget = max((s for s in steps if s <= study.sessions), default=steps[0])
+    budget = max((s for s in steps if s <= study.exploring_sessions), default=steps[0])
     room = (
         max(split.design.training_stimuli for split in asked),
         max(split.design.test_trials for split in asked),
@@ -245,7 +245,7 @@ def true_components(
     adaptive study may choose.
     """
     graded = replace(model, response="graded")
-    plain = replace(design, test_stimuli=_TRUE_TESTED, test_repeats=1)
+    plain = replace(design, test_stimuli=_TRUE_TESTED, test_repeats=1, feedback="label")
     simulation = Simulation(graded, plain, learner, Graded(), _TRUE_SESSIONS, 1)
     label_key, size_key, session_key = jax.random.split(key, 3)
     rows = jax.random.normal(label_key, (_TRUE_SESSIONS, model.functions - 1))
@@ -288,6 +288,14 @@ def true_errors(
 
     errors: jax.Array = jax.lax.map(one, rows)
     return errors
+
+
+def _model(study: Study) -> SubjectModel:
+    """That of the study, or one that suits its space."""
+    if isinstance(study.search, SubjectSearch):
+        return study.search.model
+    space = study.labeller.space
+    return SubjectModel(space, degree_for(space), study.design.response)
 
 
 def _found(
