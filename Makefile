@@ -8,6 +8,9 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Without compiling all of jax and scipy ahead: what is imported compiles itself.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
+# Threads of small solves wait for each other on few cores.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test validate bench lint clean

@@ -1,6 +1,7 @@
 """The command line: ``penchant``. Heavy imports wait inside the commands."""
 
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ def main() -> None:
     will cost, `dry-run` plays it with simulated subjects, `serve` runs it with
     real ones, `analyse` shows the bias that was found.
     """
+    # Before it is loaded: on few cores the threads of small solves wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 for _command in (plan, reanalyse, reproduce):
@@ -375,12 +378,9 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
         task = bar.add_task(loaded.name, total=total, unit=unit, best="-")
 
         def show(summary: dict[str, Any]) -> None:
-            best = summary["best_error"]
-            bar.update(
-                task,
-                completed=summary[done],
-                best="-" if best is None else f"{best:.3f}",
-            )
+            error = summary["best_error"]
+            best = "-" if error is None else f"{error:.3f}"
+            bar.update(task, completed=summary[done], best=best)
 
         yield show
 

@@ -1,6 +1,5 @@
 """``penchant plan``. Heavy imports wait inside, as for every command."""
 
-import os
 from pathlib import Path
 
 import click
@@ -89,9 +88,6 @@ def plan(
     """
     if sessions < batch:
         raise click.UsageError(f"--sessions {sessions} are fewer than --batch {batch}")
-    # Before it is loaded: threads of small solves wait for each other, which made a
-    # batched Cholesky solve 250 times slower on two busy cores.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from rich.console import Console
     from rich.progress import Progress
 
