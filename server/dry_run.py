@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 import jax.numpy as jnp
@@ -73,7 +72,10 @@ def _run_generation(desk: Desk) -> float:
         for group in groups
         for candidate in state.free(group)
     ]
-    alike = attrgetter("group", "training_stimuli")
+
+    def alike(opened: SessionOpened) -> tuple[int, int]:
+        return state.study.groups.index(opened.group), opened.training_stimuli
+
     for _, together in groupby(sorted(every, key=alike), alike):
         opened = list(together)
         start = time.perf_counter()
