@@ -8,6 +8,9 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Without compiling all of jax and scipy ahead: what is imported compiles itself.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
+# Threads of small solves wait for each other on few cores.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test validate bench lint clean
@@ -28,6 +31,9 @@ bench: $(VENV)/.server ## run every benchmark
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/six_components.py
 	$(BIN)/python benchmarks/plot_six_components.py
+	$(BIN)/python benchmarks/sessions_to_recovery.py
+	$(BIN)/python benchmarks/plot_sessions_to_recovery.py
+	$(BIN)/python -m benchmarks.calibration --refit
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

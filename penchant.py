@@ -1,6 +1,7 @@
 """The command line: ``penchant``. Heavy imports wait inside the commands."""
 
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.plan_cli import plan
+from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
 from subject_clients.catalogue import ADAPTERS, adapter_class
 
@@ -41,9 +44,12 @@ def main() -> None:
     will cost, `dry-run` plays it with simulated subjects, `serve` runs it with
     real ones, `analyse` shows the bias that was found.
     """
+    # Before it is loaded: on few cores the threads of small solves wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-main.add_command(reproduce)
+for _command in (plan, reanalyse, reproduce):
+    main.add_command(_command)
 
 
 @main.command()
@@ -113,7 +119,7 @@ def serve(
     loaded = _load(study, in_sessions=True)
     mode = "dry-run" if simulated else "live"
     with _faults(), _journal(study, journal, loaded) as opened:
-        desk = Desk(loaded, opened, mode, token)
+        desk = Desk(loaded, opened, mode, token, beside=True)
         app, socketio = create_app(desk)
         port = port or _free_port()
         click.echo(f"study {loaded.name} ({mode}) at http://{host}:{port}")
@@ -367,18 +373,14 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
     by_session = "subjects" if loaded.by_gradient else "sessions"
     unit = "generations" if loaded.null else by_session
     total = loaded.generations if loaded.null else loaded.sessions
+    done = "generations_done" if loaded.null else "sessions_ended"
     with Progress(*columns) as bar:
         task = bar.add_task(loaded.name, total=total, unit=unit, best="-")
 
         def show(summary: dict[str, Any]) -> None:
-            best = summary["best_error"]
-            bar.update(
-                task,
-                completed=summary[
-                    "generations_done" if loaded.null else "sessions_ended"
-                ],
-                best="-" if best is None else f"{best:.3f}",
-            )
+            error = summary["best_error"]
+            best = "-" if error is None else f"{error:.3f}"
+            bar.update(task, completed=summary[done], best=best)
 
         yield show
 

@@ -1,19 +1,22 @@
 """How far a component lies from what the search finds without any subject."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from analysis.record import Record
 from analysis.recovery import Floats, orders_of
 from meta_learner.assignment import named_key
+from meta_learner.bias import prior_components
 from meta_learner.evolution import Evolution
 from meta_learner.gradient import Gradient
 from meta_learner.labelling import Labeller, Series
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
+from meta_learner.subject_search import SubjectSearch
 
 REPLICATES = 99
 """Null series drawn: the smallest p-value is one in a hundred."""
@@ -61,9 +64,16 @@ def null_of(
 ) -> Series:
     """The study's null series, every array with a leading axis of replicates.
 
-    The same search for as many generations, without learner or sessions.
+    The same search for as many generations, without learner or sessions; of a
+    search that infers the subject, what its model says before any session.
     """
     study = record.study
+    if isinstance(study.search, SubjectSearch):
+        key = named_key(study.seed, "no-learner null")
+        model, k = study.search.model, len(generations)
+        rows = prior_components(model, k, replicates, key)
+        prior: Series = _frozen(study.labeller, rows)
+        return prior
     blind = replace(study.objective, generalisation_weight=0.0)
     return _null_series(
         study.labeller, study.search, blind, generations, study.seed, replicates
@@ -106,6 +116,20 @@ def _distance(power: Floats, null: Floats, names: list[str]) -> Distance:
         odds_ratio=float(np.exp(excess[0])),
         p_value=float(np.mean(excess >= excess[0])),
     )
+
+
+@partial(jax.jit, static_argnums=0)
+def _frozen(labeller: Labeller, rows: jax.Array) -> Series:
+    """Series of components (replicates, k, genes), frozen one after the other."""
+
+    def one(rows: jax.Array) -> Series:
+        series: Series = ()
+        for theta in rows:
+            series = (*series, labeller.freeze(series, theta))
+        return series
+
+    frozen: Series = jax.lax.map(one, rows)
+    return frozen
 
 
 @cache

@@ -34,12 +34,13 @@ MOST_COMPONENTS = 6
 
 _STUDY, _BLIND = PALETTE[0], "#8A8A8A"
 _LINE_STYLES: Any = ("-", "--", ":", "-.")
-_NULL_RANGE, _NULL_MEDIAN = "#D4D4D4", "#333333"
+NULL_RANGE, NULL_MEDIAN = "#D4D4D4", "#333333"
 
-_styled = mpl.rc_context(STYLE)
+styled = mpl.rc_context(STYLE)
+"""Draws a figure in :data:`STYLE`."""
 
 
-@_styled
+@styled
 def power_figure(finding: Finding) -> Figure:
     """Share of power per order of each component, with the null's range beside it."""
     figure, panels = _panels(finding, wide=2.7, high=2.2)
@@ -52,18 +53,18 @@ def power_figure(finding: Finding) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def map_figure(finding: Finding) -> Figure:
     """The labels of each component over the stimulus space."""
     figure, panels = _panels(finding, wide=3.1, high=1.9)
     for i, axes in enumerate(panels):
         _draw_component(axes, finding, i)
         axes.set_title(_component_title(finding, i), loc="left")
-    _label_bar(figure, panels)
+    label_bar(figure, panels)
     return figure
 
 
-@_styled
+@styled
 def error_figure(finding: Finding) -> Figure:
     """Relative generalisation error of each generation against sessions spent.
 
@@ -84,7 +85,7 @@ def error_figure(finding: Finding) -> Figure:
     spent = "subjects trained" if finding.record.study.by_gradient else "sessions"
     axes.set(xlabel=spent, ylabel="error / label variance")
     axes.set_xlim(0, max(1, finding.frames.generations["sessions_so_far"].max()))
-    _mark_ignorance(axes)  # before the limits are set: its line belongs inside
+    mark_ignorance(axes)  # before the limits are set: its line belongs inside
     low, high = (
         table[[error_column(name, group) for group in groups]].to_numpy().ravel()
         for name in ("lower_quartile", "upper_quartile")
@@ -97,7 +98,7 @@ def error_figure(finding: Finding) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def comparison_figure(findings: Sequence[Finding]) -> Figure:
     """Studies side by side: label map, power per order, and the null's range.
 
@@ -126,7 +127,7 @@ def comparison_figure(findings: Sequence[Finding]) -> Figure:
             else:
                 row = f"component {i + 1}\n" if rows > 1 else ""
                 bars.set_ylabel(f"{row}share of power")
-    _label_bar(figure, maps, rows)
+    label_bar(figure, maps, rows)
     _null_legend(figure, findings)
     return figure
 
@@ -154,8 +155,8 @@ def _draw_power(axes: Axes, finding: Finding, component: int) -> None:
         0.4,
         color=_colour(finding),
     )
-    axes.bar(place + 0.2, high - low, 0.3, bottom=low, color=_NULL_RANGE)
-    axes.hlines(median, place + 0.05, place + 0.35, color=_NULL_MEDIAN, linewidth=1.4)
+    axes.bar(place + 0.2, high - low, 0.3, bottom=low, color=NULL_RANGE)
+    axes.hlines(median, place + 0.05, place + 0.35, color=NULL_MEDIAN, linewidth=1.4)
     labels = [*names[:-1], f">{names[-2]}"]
     axes.set_xticks(place, labels)
     axes.tick_params(axis="x", length=0)
@@ -213,11 +214,11 @@ def _null_legend(figure: Figure, findings: Sequence[Finding]) -> None:
         handles.append(Patch(color=_BLIND, label="no-learner run"))
     if all(f.record.study.null for f in findings):
         del handles[0]
-    handles.append(Patch(color=_NULL_RANGE, label="null, 5-95 % and median"))
+    handles.append(Patch(color=NULL_RANGE, label="null, 5-95 % and median"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
-def _label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
+def label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
     """One colour bar for all panels, as high as in a figure of one row."""
     if not panels:
         return
@@ -257,7 +258,7 @@ def _name_stretch(axes: Axes, sessions: Any, name: str, colour: str) -> None:
     )
 
 
-def _mark_ignorance(axes: Axes) -> None:
+def mark_ignorance(axes: Axes) -> None:
     """Where a subject stands that always answers the mean label."""
     axes.axhline(1, color="0.5", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.text(

@@ -75,7 +75,7 @@ def trials_frame(record: Record) -> pd.DataFrame:
     Features are as the search sees them (those of a table as z-scores), each
     under its own name; ``stimulus`` counts within the session, training stimuli
     first. ``label`` is what the labelling says, whether or not the subject was
-    told. Choice sessions have ``right_rewarded`` for training trials. What
+    told. Training trials with rewards as feedback have ``right_rewarded``. What
     clients said of their clocks follows as ``clock_`` columns.
     """
     opened = record.facts(SessionOpened)
@@ -294,7 +294,7 @@ def _feature_names(record: Record) -> list[str]:
 def _right_rewarded(
     opened: Sequence[SessionOpened], session: Ints, trial: Ints, training: Any
 ) -> dict[str, Any]:
-    """Feedback of the training trials of choice sessions, missing elsewhere."""
+    """Rewards that were the feedback of training trials, missing elsewhere."""
     rewarded = [fact.right_rewarded for fact in opened]
     told = training & _ints([len(row) for row in rewarded])[session].astype(bool)
     if not any(rewarded):

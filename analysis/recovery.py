@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from analysis.record import Record
 from meta_learner.labelling import Labeller, Series, freeze
-from server.events import ComponentFrozen, GenerationAsked, GenerationTold, MetaSteps
+from meta_learner.subject_search import SubjectSearch
+from server.events import (
+    ComponentFrozen,
+    GenerationAsked,
+    GenerationTold,
+    MetaSteps,
+    ModelFitted,
+)
+from server.modelling import fit_of
 from server.study import StudyState, replay
+from server.study_file import Study
 from stimuli.space import StimulusSpace, highest_degree
 
 Floats = NDArray[np.float64]
@@ -67,7 +76,7 @@ class Recovered(NamedTuple):
     the grid of :class:`Orders`; ``overlap`` (components, components) are
     correlations of labels. ``generations`` (components,) is what the search for
     each has had. ``provisional`` says that the last one is not yet frozen: it
-    is where the search stands.
+    is where the search stands; of a model, all of them.
     """
 
     series: Series
@@ -105,10 +114,32 @@ def recover(record: Record) -> Recovered:
     for found in record.facts(ComponentFrozen):
         theta = jnp.asarray(np.array(found.theta, np.float32))
         series = (*series, freeze(study.labeller, series, theta))
+    if isinstance(study.search, SubjectSearch):
+        return _recover_modelled(record, study.search, series)
     provisional = len(series) in asked
     if provisional:
         best = study.search.best(_search_state(record).search)
         series = (*series, freeze(study.labeller, series, best))
+    budgets = tuple(asked.count(i) for i in range(len(series)))
+    return _recovered(study, series, budgets, provisional)
+
+
+def _recover_modelled(
+    record: Record, search: SubjectSearch, series: Series
+) -> Recovered:
+    """Components of a model, all at once: frozen, or where its last fit stands."""
+    study, fits = record.study, record.facts(ModelFitted)
+    provisional = not series and bool(fits)
+    if provisional:
+        for theta in search.best(fit_of(fits[-1]), study.file.study.components):
+            series = (*series, freeze(study.labeller, series, theta))
+    asked = len(record.facts(GenerationAsked))
+    return _recovered(study, series, (asked,) * len(series), provisional)
+
+
+def _recovered(
+    study: Study, series: Series, budgets: tuple[int, ...], provisional: bool
+) -> Recovered:
     orders = orders_of(study.labeller.space)
     labels = labels_at(study.labeller, series, orders.x)
     return Recovered(
@@ -116,7 +147,7 @@ def recover(record: Record) -> Recovered:
         labels,
         orders.power(labels),
         _correlations(labels),
-        tuple(asked.count(i) for i in range(len(series))),
+        budgets,
         provisional,
     )
 

@@ -1,22 +1,19 @@
 """The report: one HTML file that shows and tells what was found, and its numbers."""
 
-import base64
-import io
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
 import numpy as np
-from matplotlib.figure import Figure
 
 from analysis.distance import REPLICATES
 from analysis.figures import comparison_figure, error_figure, map_figure, power_figure
 from analysis.finding import Finding, find
 from analysis.frames import OUTCOMES, error_column
+from analysis.page import Picture, iso, number, save, template
 from analysis.recovery import Floats
+from analysis.verification import verified
 from analysis.wording import (
     cautions,
     component_name,
@@ -26,18 +23,10 @@ from analysis.wording import (
     summary,
     verdict,
 )
+from meta_learner.verification import Verdict
 from server.events import ClientSeen, Event, Quarantined, StudyFinished
 
-_DPI = 200
-_CSS_PIXELS_PER_INCH = 96
 _STATUSES = ("finished", "lost", "abandoned", "unusable", "open")
-
-
-class Picture(NamedTuple):
-    """A figure in the page: its data URL, and its width in CSS pixels."""
-
-    url: str
-    width: int
 
 
 def write_report(
@@ -60,16 +49,16 @@ def write_report(
     shown = [finding for finding in findings if finding.distances]
     comparison = None
     if len(shown) > 1:
-        comparison = _save(comparison_figure(shown), out / "comparison.png")
+        comparison = save(comparison_figure(shown), out / "comparison.png")
     sections = [
-        _section(finding, number, out, prefix)
-        for finding, number, prefix in zip(
+        _section(finding, own, out, prefix)
+        for finding, own, prefix in zip(
             findings, numbers, _prefixes(findings), strict=True
         )
     ]
     page = out / "report.html"
     page.write_text(
-        _template().render(
+        template("report.html").render(
             heading=heading(findings),
             sections=sections,
             comparison=comparison,
@@ -97,14 +86,15 @@ def study_numbers(finding: Finding) -> dict[str, Any]:
         "groups": [group for group in record.study.groups if group],
         "aim": record.study.objective.aim,
         "finished": bool(record.facts(StudyFinished)),
-        "first_event": _iso(record.events[0].at),
-        "last_event": _iso(record.events[-1].at),
+        "first_event": iso(record.events[0].at),
+        "last_event": iso(record.events[-1].at),
         "versions": record.opened.versions,
         "summary": summary(finding),
         "components": [
             _component_numbers(finding, i) for i in range(len(finding.distances))
         ],
         "overlap": _rounded(finding.recovered.overlap),
+        "verification": [_verdict_numbers(v) for v in verified(record)],
         "null_replicates": len(finding.null),
         "sessions": {
             "begun": len(sessions),
@@ -121,6 +111,18 @@ def study_numbers(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+    compared = {"null": verdict.null, "matched": verdict.matched}
+    return {
+        "component": verdict.component + 1,
+        "confirmed": verdict.confirmed,
+        "beyond_smoothness": verdict.beyond_smoothness,
+    } | {
+        name: {key: number(value) for key, value in one._asdict().items()}
+        for name, one in compared.items()
+    }
+
+
 def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
     found = finding.distances[component]
     row = finding.frames.components.iloc[component]
@@ -134,18 +136,18 @@ def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
         "relative_errors": [
             {
                 "group": group,
-                "first": _number(row[error_column("first", group)]),
-                "final": _number(row[error_column("final", group)]),
+                "first": number(row[error_column("first", group)]),
+                "final": number(row[error_column("final", group)]),
             }
             for group in finding.record.study.groups
         ],
         "leading_order": found.order,
-        "power": _number(found.power),
-        "null_median": _number(found.null_median),
-        "null_5_percent": _number(found.null_low),
-        "null_95_percent": _number(found.null_high),
-        "odds_ratio": _number(found.odds_ratio),
-        "p_value": _number(found.p_value),
+        "power": number(found.power),
+        "null_median": number(found.null_median),
+        "null_5_percent": number(found.null_low),
+        "null_95_percent": number(found.null_high),
+        "odds_ratio": number(found.odds_ratio),
+        "p_value": number(found.p_value),
         "beyond_null": found.beyond,
         "verdict": verdict(finding, component),
         "power_per_order": {
@@ -171,10 +173,10 @@ def _section(
     """What the template needs to show one study."""
     figures: dict[str, Picture] = {}
     if finding.distances:
-        figures["map"] = _save(map_figure(finding), out / f"{prefix}-map.png")
-        figures["power"] = _save(power_figure(finding), out / f"{prefix}-power.png")
+        figures["map"] = save(map_figure(finding), out / f"{prefix}-map.png")
+        figures["power"] = save(power_figure(finding), out / f"{prefix}-power.png")
     if finding.frames.generations["scored"].sum():
-        figures["error"] = _save(error_figure(finding), out / f"{prefix}-error.png")
+        figures["error"] = save(error_figure(finding), out / f"{prefix}-error.png")
     return {
         "numbers": numbers,
         "figures": figures,
@@ -184,15 +186,6 @@ def _section(
     }
 
 
-def _save(figure: Figure, path: Path) -> Picture:
-    """Write a PNG and give it back for the page."""
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=_DPI)
-    path.write_bytes(memory.getvalue())
-    url = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
-    return Picture(url, round(figure.get_figwidth() * _CSS_PIXELS_PER_INCH))
-
-
 def _prefixes(findings: Sequence[Finding]) -> list[str]:
     """A file name for each study; numbered where names repeat."""
     names = [finding.record.study.name for finding in findings]
@@ -200,25 +193,6 @@ def _prefixes(findings: Sequence[Finding]) -> list[str]:
         name if names.count(name) == 1 else f"{i + 1}-{name}"
         for i, name in enumerate(names)
     ]
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html")
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def _rounded(values: Floats) -> Any:

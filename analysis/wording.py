@@ -4,7 +4,10 @@ import numpy as np
 
 from analysis.finding import Finding
 from analysis.frames import error_column
+from analysis.psychometric import fitted
+from analysis.verification import in_words, verified
 from meta_learner.objective import CONTRASTS, FLOOR
+from meta_learner.psychometric import Psychometric
 from server.events import MetaSteps, StudyFinished
 
 
@@ -17,7 +20,7 @@ def heading(findings: list[Finding]) -> str:
 
 def component_name(finding: Finding, component: int) -> str:
     """Number of a component, and whether its search goes on."""
-    last = component == len(finding.distances) - 1
+    last = component == len(finding.distances) - 1 or finding.record.study.by_model
     if not (last and finding.recovered.provisional):
         return f"Component {component + 1}"
     spent = finding.recovered.generations[component]
@@ -30,8 +33,10 @@ def component_name(finding: Finding, component: int) -> str:
 
 def verdict(finding: Finding, component: int) -> str:
     """What a component says about the subject, beside the null, and its groups."""
-    beside_null, groups = _beside_null(finding, component), _groups(finding, component)
-    return f"{beside_null} {groups}" if groups else beside_null
+    said = [_beside_null(finding, component), _groups(finding, component)]
+    checked = verified(finding.record)
+    said += [in_words(checked[component])] if checked else []
+    return " ".join(filter(None, said))
 
 
 def _beside_null(finding: Finding, component: int) -> str:
@@ -146,16 +151,17 @@ def cautions(findings: list[Finding]) -> list[str]:
 
 def methods(finding: Finding) -> str:
     """How the study was done and analysed, as a paper would say it."""
-    return f"{_what_was_done(finding)} {_how_it_was_analysed(finding)}"
+    parts = (_what_was_done, _how_choices_counted, _how_it_was_analysed)
+    return " ".join(filter(None, (part(finding) for part in parts)))
 
 
 def _what_was_done(finding: Finding) -> str:
     study, file = finding.record.study, finding.record.study.file
-    objective = file.objective
+    objective, genes = file.objective, study.labeller.family.genes(study.labeller.space)
     return (
         f"Stimuli came from the space {file.stimuli['space']} "
         f"({len(study.labeller.space.features)} features). Labellings were of the "
-        f"family {file.labelling.get('family')}, {study.search.genes:,} parameters, "
+        f"family {file.labelling.get('family')}, {genes:,} parameters, "
         f"searched {_how_it_was_searched(finding)}; the meta-loss was the mean squared "
         f"error {_how_errors_counted(finding)}{_how_groups_counted(finding)}with "
         f"weight {study.objective.generalisation_weight:g}. Label "
@@ -177,12 +183,22 @@ def _how_it_was_searched(finding: Finding) -> str:
             f"trained on {design.training_stimuli:,} stimuli and tested on "
             f"{design.test_stimuli:,} others"
         )
-    return (
+    most = "up to " if study.by_model else ""
+    how = (
         f"by {search.method} with {search.population:,} candidates in each of "
-        f"{search.generations:,} generations per component. A session "
-        f"had {design.training_trials:,} training trials "
+        f"{search.generations:,} generations per component"
+    )
+    if study.by_model:
+        how = (
+            "by a model of the subject, a kernel machine fitted to every answer, of "
+            "which components are the leading eigenfunctions, in sessions that tell "
+            f"most about it, {search.population:,} at a time"
+        )
+    return (
+        f"{how}. A session had {most}{design.training_trials:,} training trials "
         f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
-        f"({design.test_stimuli:,} others), with {design.response} responses"
+        f"({design.test_stimuli:,} others), with {design.response} responses "
+        f"and {design.feedback}s as feedback"
     )
 
 
@@ -190,6 +206,33 @@ def _how_errors_counted(finding: Finding) -> str:
     relative = finding.record.study.objective.relative
     over = "over the variance of the labels" if relative else "as it is"
     return f"on test stimuli {over}, "
+
+
+def _how_choices_counted(finding: Finding) -> str:
+    """What a choice was compared with, and what choices in training say of that."""
+    study = finding.record.study
+    if study.design.response != "choice":
+        return ""
+    ideal = study.psychometric
+    by = f", by a psychometric function of {_parameters(ideal)}" if ideal else ""
+    told = (
+        f"The mean choice was compared with the label{by}; a preference for one side "
+        "was not counted."
+    )
+    for group, function in fitted(finding.record, finding.frames.trials).items():
+        who = f"choices of {group}" if group else "choices"
+        told += (
+            f" Late in training, {who} about known stimuli fit {_parameters(function)} "
+            "(the slope at least, since what is not known yet lowers it)."
+        )
+    return told
+
+
+def _parameters(function: Psychometric) -> str:
+    return (
+        f"slope {function.slope:.2g}, side bias {function.side_bias:.2g}, "
+        f"lapse {function.lapse:.2g}"
+    )
 
 
 def _how_groups_counted(finding: Finding) -> str:
@@ -218,6 +261,8 @@ def _how_it_was_analysed(finding: Finding) -> str:
     ranked = ", one function each, smoothest first" if table else ""
     by_gradient = finding.record.study.by_gradient
     how = "from labellings at random" if by_gradient else "by neutral drift"
+    if finding.record.study.by_model:
+        how = "by the model before any answer"
     return (
         "Power is the share of the variance of labels (energy, not amplitude) in each "
         f"of the first {orders.order.max()} orders of the space's basis{ranked}, on "
@@ -233,13 +278,14 @@ def _how_it_was_analysed(finding: Finding) -> str:
 def _cautions_of(finding: Finding) -> list[str]:
     """Cautions about one study."""
     notes = []
-    sessions = finding.frames.sessions
+    sessions, verdicts = finding.frames.sessions, verified(finding.record)
     failed = int(sessions["status"].isin(["lost", "abandoned", "unusable"]).sum())
     for i, found in enumerate(finding.distances):
         if finding.record.study.null:
             break
         name = f"{finding.title}, component {i + 1}"
-        if not found.beyond:
+        confirmed = any(v.component == i and v.confirmed for v in verdicts)
+        if not found.beyond and not confirmed:
             notes.append(f"{name}: no difference from the null. It proves no bias.")
         notes += [f"{name}: {note}" for note in _cautions_of_errors(finding, i)]
     if failed > 0.1 * len(sessions):
@@ -258,6 +304,8 @@ def _cautions_of(finding: Finding) -> list[str]:
 def _cautions_of_errors(finding: Finding, component: int) -> list[str]:
     """Cautions about what the search reached."""
     study, final = finding.record.study, _final_errors(finding, component)
+    if study.by_model:  # whose sessions are not asked to be easy
+        return []
     if _is_contrast(finding):
         if not final[0] >= final[1]:  # NaN: not known yet
             return []

@@ -39,7 +39,7 @@ def training_sizes(design: Design) -> tuple[int, ...]:
     return tuple(sorted({max(round(most * f), min(most, 4)) for f in (0.2, 0.4, 1.0)}))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 4))
+@partial(jax.jit, static_argnums=(0, 1, 4, 6))
 def propose(
     model: SubjectModel,
     design: Design,
@@ -47,15 +47,17 @@ def propose(
     precision: jax.Array,
     batch: int,
     key: jax.Array,
+    sizes: tuple[int, ...] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The next sessions: coefficients ``(batch, functions - 1)`` and training stimuli.
 
-    The second is ``(batch,)``, one of :func:`training_sizes`. ``precision`` is that of
-    the posterior, with the information of pending sessions added.
+    The second is ``(batch,)``, one of ``sizes``, by default :func:`training_sizes`.
+    ``precision`` is that of the posterior, with the information of pending sessions
+    added.
     """
     draw_key, label_key, stimulus_key, probe_key = jax.random.split(key, 4)
     pool = _draw_labellings(model, fit, precision, draw_key, label_key)
-    sizes = training_sizes(design)
+    sizes = sizes or training_sizes(design)
     keys = jax.random.split(stimulus_key, POOL)
     of_pool = jax.vmap(partial(_slopes, model, design, fit), (0, None, 0))
     # All sizes in one call: XLA on few cores hangs where two solvers run at once.
@@ -64,11 +66,12 @@ def propose(
     covariance = jnp.linalg.inv(precision)
     covariance = (covariance + covariance.T) / 2
     target = _kernel_slopes(model, fit.parameters, probe_key)
-    chosen = []
-    for _ in range(batch):
-        best, covariance = _take(slopes, covariance, target)
-        chosen.append(best)
-    picked = jnp.stack(chosen)
+
+    def take(covariance: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        best, after = _take(slopes, covariance, target)
+        return after, best
+
+    _, picked = jax.lax.scan(take, covariance, length=batch)
     return pool[picked % POOL], jnp.array(sizes)[picked // POOL]
 
 
@@ -144,7 +147,7 @@ def _take(
     spread = slopes @ covariance
     inside = jnp.einsum("smi,sni->smn", spread, slopes) + jnp.eye(slopes.shape[1])
     seen = spread @ target.T
-    told = jax.scipy.linalg.solve(inside, seen, assume_a="pos")
+    told = jax.vmap(partial(jax.scipy.linalg.solve, assume_a="pos"))(inside, seen)
     best = jnp.argmax(jnp.sum(told * seen, (1, 2)))
     gain = jax.scipy.linalg.solve(inside[best], spread[best], assume_a="pos")
     return best, covariance - spread[best].T @ gain

@@ -1,5 +1,6 @@
 """What sessions have to do: stimuli and labels of candidates, reproducibly drawn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from meta_learner.labelling import Labeller, Series
+from meta_learner.labelling import Component, Labeller, Series
+from stimuli.space import StimulusSpace
 
 
 class Slot(NamedTuple):
@@ -33,6 +35,7 @@ class Design:
 
     ``shared_stimuli`` shows the same stimuli to all candidates of a generation
     (common random numbers), so that their errors differ by labelling alone.
+    ``feedback`` is what training tells: the label, or the side that pays.
     """
 
     training_stimuli: int
@@ -41,6 +44,7 @@ class Design:
     test_repeats: int = 1
     response: Literal["graded", "choice"] = "graded"
     shared_stimuli: bool = True
+    feedback: Literal["label", "reward"] = "label"
 
     @property
     def training_trials(self) -> int:
@@ -58,7 +62,7 @@ class Assignments(NamedTuple):
 
     ``x`` (stimuli, features) and ``y`` (stimuli,) with training stimuli first;
     ``order`` (trials,) is the stimulus of each trial; ``right_rewarded``
-    (training trials,) the drawn feedback, for choices.
+    (training trials,) the side that pays, drawn, for rewards as feedback.
     """
 
     x: jax.Array
@@ -89,24 +93,49 @@ def draw_assignments(
     """Assignments of candidates ``(sessions, genes)`` at ``slots`` (sessions, 4)."""
 
     def one(theta: jax.Array, slot: jax.Array) -> Assignments:
-        component, generation, candidate, attempt = slot
-        shared = jnp.stack([component, generation, attempt])
-        own = jnp.where(design.shared_stimuli, 0, candidate + 1)
-        key = jax.random.key(seed)
-        for part in (*shared, own):
-            key = jax.random.fold_in(key, part)
-        stimulus_key, order_key, feedback_key = jax.random.split(key, 3)
-        feedback_key = jax.random.fold_in(feedback_key, candidate)
-        n = design.training_stimuli + design.test_stimuli
-        x = labeller.space.sample(stimulus_key, n)
-        y = labeller.labels(series, theta, x)
-        order = _order(design, order_key)
-        taught = y[order[: design.training_trials]]
-        draw = jax.random.uniform(feedback_key, taught.shape)
-        right_rewarded = draw < (1 + taught) / 2
-        return Assignments(x, y, order, right_rewarded)
+        label = partial(labeller.labels, series, theta)
+        return _draw(labeller.space, design, label, slot, seed)
 
     return jax.vmap(one)(theta, slots)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def draw_frozen(
+    labeller: Labeller,
+    design: Design,
+    before: Series,
+    component: Component,
+    slots: jax.Array,
+    seed: jax.Array,
+) -> Assignments:
+    """Assignments of one frozen labelling at ``slots`` (sessions, 4)."""
+    label = partial(labeller.evaluate, before, component)
+    return jax.vmap(lambda slot: _draw(labeller.space, design, label, slot, seed))(
+        slots
+    )
+
+
+def _draw(
+    space: StimulusSpace,
+    design: Design,
+    label: Callable[[jax.Array], jax.Array],
+    slot: jax.Array,
+    seed: jax.Array,
+) -> Assignments:
+    component, generation, candidate, attempt = slot
+    shared = jnp.stack([component, generation, attempt])
+    own = jnp.where(design.shared_stimuli, 0, candidate + 1)
+    key = jax.random.key(seed)
+    for part in (*shared, own):
+        key = jax.random.fold_in(key, part)
+    stimulus_key, order_key, feedback_key = jax.random.split(key, 3)
+    feedback_key = jax.random.fold_in(feedback_key, candidate)
+    x = space.sample(stimulus_key, design.training_stimuli + design.test_stimuli)
+    y = label(x)
+    order = _order(design, order_key)
+    taught = y[order[: design.training_trials]]
+    draw = jax.random.uniform(feedback_key, taught.shape)
+    return Assignments(x, y, order, draw < (1 + taught) / 2)
 
 
 @partial(jax.jit, static_argnums=0)

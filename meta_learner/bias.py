@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from meta_learner.assignment import Design
 from meta_learner.label_distribution import STANDARD_STD
+from meta_learner.subject_fit import start
 from meta_learner.subject_model import Evidence, SubjectModel
 
 _SETS = 16
@@ -46,6 +47,22 @@ def components(
     given = kernel[1:, 1:] - jnp.outer(with_constant, with_constant) / kernel[0, 0]
     values, vectors = jnp.linalg.eigh(given)
     return values[::-1][:k], _signed(vectors[:, ::-1][:, :k].T)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def prior_components(
+    model: SubjectModel, k: int, replicates: int, key: jax.Array
+) -> jax.Array:
+    """Components of models that no session has told anything.
+
+    Shape ``(replicates, k, functions - 1)``: the no-learner null of a search that
+    infers the subject.
+    """
+    noise = jax.random.normal(key, (replicates, model.parameters))
+    spread = 1 / jnp.sqrt(model.precision(start(model).deviations))
+    draws = jnp.asarray(model.centre) + noise * spread
+    rows: jax.Array = jax.lax.map(lambda u: components(model, u, k)[1], draws)
+    return rows
 
 
 def space_overlap(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -117,12 +134,14 @@ def labels_of(basis: jax.Array, coefficients: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
-    """How well the model predicts sessions that it was not fitted to.
+def missed(
+    model: SubjectModel, parameters: jax.Array, evidence: Evidence
+) -> tuple[jax.Array, jax.Array]:
+    """What the model misses of each session's answers, and all there is to miss.
 
-    Share of the answers' variance explained, 1 at best: 0 is as good as no answer
-    depending on the stimulus, below 0 worse. Of choices the unexplainable part, the
-    variance of a coin of the predicted probability, is taken off first.
+    Sums over answers ``(sessions,)`` of the squared difference from what the model
+    expects, and of their variance within the session (unbiased: what one misses
+    that knows the session's mean). Choices count 0 or 1. Padding has none.
     """
 
     def one(seen: Evidence) -> tuple[jax.Array, jax.Array]:
@@ -132,17 +151,28 @@ def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax
             predicted.f, parameters[-5:], predicted.individual, predicted.private
         )[:, 0]
         answers, there = seen.answers, seen.answered * seen.counted
-        noise = jnp.zeros(())
         if model.response == "choice":
             answers = jnp.where(answers > 0, 1.0, 0.0)
-            noise = jnp.sum(there * mean * (1 - mean))
-        level = jnp.sum(there * answers) / jnp.maximum(there.sum(), 1)
-        missed = jnp.sum(there * (answers - mean) ** 2) - noise
-        whole = jnp.sum(there * (answers - level) ** 2) - noise
-        return missed, whole
+        n = there.sum()
+        level = jnp.sum(there * answers) / jnp.maximum(n, 1)
+        unbiased = n / jnp.maximum(n - 1, 1)
+        whole = jnp.sum(there * (answers - level) ** 2) * unbiased
+        return jnp.sum(there * (answers - mean) ** 2), whole
 
-    missed, whole = jax.vmap(one)(evidence)
-    return 1 - missed.sum() / jnp.maximum(whole.sum(), 1e-6)
+    return jax.vmap(one)(evidence)
+
+
+def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
+    """Share of the variance of single answers that the model explains, ``()``.
+
+    1 at best: 0 is as good as knowing each session's mean answer, below 0 worse.
+    Noise that repeated answers show is not taken off. For choices, the variance of
+    a coin of the predicted probability is no substitute: it is as large as what is
+    missed for every calibrated model, also for one that knows nothing.
+    """
+    missing, whole = missed(model, parameters, evidence)
+    share: jax.Array = 1 - missing.sum() / jnp.maximum(whole.sum(), 1e-6)
+    return share
 
 
 def _signed(rows: jax.Array) -> jax.Array:

@@ -44,8 +44,8 @@ _LEAST_VARIANCE = 1e-4
 # log slope, side bias, logit lapse; log gain, side bias, log noise; log of the
 # relative standard deviation of individual kernels; log private label noise.
 _PRIORS = {
-    "choice": ((np.log(2.0), 0.0, -2.5, -2.0, -2.5), (0.4, 0.3, 1.0, 1.0, 0.7)),
-    "graded": ((0.0, 0.0, -2.0, -2.0, -2.5), (0.3, 0.3, 1.5, 1.0, 0.7)),
+    "choice": ((np.log(2.0), 0.0, -2.5, -2.0, -3.5), (0.4, 0.3, 1.0, 1.0, 1.0)),
+    "graded": ((0.0, 0.0, -2.0, -2.0, -3.5), (0.3, 0.3, 1.5, 1.0, 1.0)),
 }
 
 
@@ -92,9 +92,10 @@ class SubjectModel:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Order of each basis function, the constant first."""
-        return np.asarray(
-            self.space.basis(self.space.grid(64), self.degree)[1], np.int64
-        )
+        # Wherever it is asked for first: also where code is being compiled.
+        with jax.ensure_compile_time_eval():
+            order = self.space.basis(self.space.grid(64), self.degree)[1]
+        return np.asarray(order, np.int64)
 
     @property
     def functions(self) -> int:

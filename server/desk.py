@@ -1,6 +1,7 @@
 """The one place that changes a study: message in, facts on disk, reply out."""
 
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.events import ClientSeen, Fact, SessionEnded
 from server.journal import Journal, JournalError
+from server.modelling import Question, answer
 from server.protocol import (
     PROTOCOL,
     Abandon,
@@ -30,15 +32,11 @@ from server.protocol import (
     parse_request,
 )
 from server.session import Session, apply_responded, finish, quarantine, respond, trial
-from server.study import (
-    ResumeError,
-    StudyState,
-    advance,
-    assign,
-    opening,
-    would_be_used,
-)
+from server.steps import advance, assign, opening, question, would_be_used
+from server.study import ResumeError, StudyState
 from server.study_file import Study
+
+_LOG = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 0.2
 """When a subject without a free candidate should ask again."""
@@ -63,8 +61,13 @@ class Desk:
         token: str | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        beside: bool = False,
     ) -> None:
-        """Open or resume the study; raises ``ResumeError`` if it is another one."""
+        """Open or resume the study; raises ``ResumeError`` if it is another one.
+
+        With ``beside`` a search that infers the subject works it out in a thread of
+        its own, so that no trial waits for it; else between two messages.
+        """
         self.state = StudyState(study)
         self._journal = journal
         self._token = token
@@ -81,9 +84,13 @@ class Desk:
                 f"the journal is of a {self.state.opened.mode} study, asked for "
                 f"{mode}: simulated and real subjects never share a journal"
             )
+        self._inferring = threading.Event()
+        self._beside = beside and study.by_model
         self.advance()
         if self.state.theta is not None:
             self.state.drawn(0)  # compile before the first subject waits for it
+        if self._beside:
+            threading.Thread(target=self._infer_for_ever, daemon=True).start()
 
     def handle(self, kind: str, payload: Any) -> Reply:
         """Answer one message; every fault of it becomes a :class:`Refusal`."""
@@ -125,13 +132,47 @@ class Desk:
 
     def advance(self) -> None:
         """Take every step of the search that needs no subject."""
-        while fact := advance(self.state):
+        while fact := advance(self.state) or self._inferred():
             self.commit([fact])
+        self._inferring.set()
+
+    def infer(self) -> bool:
+        """Work out one step of the model, without holding up messages meanwhile.
+
+        Returns whether there was one to work out.
+        """
+        with self._lock:
+            asked = question(self.state)
+        if asked is None:
+            return False
+        fact = answer(asked)
+        with self._lock:
+            # Sessions may have begun or ended meanwhile: a fit stands, as far as it
+            # goes; labellings stand unless others were asked, or the search is over.
+            now = question(self.state)
+            if now and _alike(now, asked):
+                self.commit([fact])
+            self.advance()
+        return True
 
     def summary(self) -> dict[str, Any]:
         """Progress of the study, without labels."""
         with self._lock:
             return self.state.summary()
+
+    def _inferred(self) -> Fact | None:
+        asked = None if self._beside else question(self.state)
+        return answer(asked) if asked else None
+
+    def _infer_for_ever(self) -> None:
+        while True:
+            self._inferring.wait()
+            self._inferring.clear()
+            try:
+                while self.infer():
+                    pass
+            except Exception:  # the next message tries again
+                _LOG.exception("the subject model could not be worked out")
 
     def _authorise(self, request: Request) -> None:
         if self._token is None:
@@ -226,7 +267,8 @@ class Desk:
         facts: list[Fact] = [decided]
         if index == session.trials - 1:
             complete = apply_responded(session, decided)
-            facts.append(finish(complete, would_be_used(self.state, session)))
+            used = would_be_used(self.state, session)
+            facts.append(finish(complete, used, self.state.study.psychometric))
         self.commit(facts)
         ack = self._ack(self.state.sessions[request.session], index)
         if len(facts) > 1:
@@ -268,7 +310,7 @@ class Desk:
             protocol=PROTOCOL,
             session=session.opened.session,
             response=design.response,
-            training_trials=design.training_trials,
+            training_trials=session.opened.training_trials,
             test_trials=design.test_trials,
             next_trial=len(session.answers),
             lease_s=self._lease_s,
@@ -307,3 +349,9 @@ class Desk:
         ]
         if silent:
             self.commit(silent)
+
+
+def _alike(now: Question, asked: Question) -> bool:
+    """Whether what was worked out for one question answers the other."""
+    same_kind = (now.wanted > 0) == (asked.wanted > 0)
+    return same_kind and now.generation == asked.generation

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from server.desk import Desk
 from server.events import Fact, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
 from server.session import Session, apply_responded, finish
-from server.study import StudyState, assign
+from server.steps import assign
+from server.study import StudyState
 from server.study_file import Study
 from simulated_subjects.individual import individual_keys, run_sessions
 
@@ -65,14 +67,24 @@ def _run_generation(desk: Desk) -> float:
     state.drawn(0)
     seconds = time.perf_counter() - start
     facts: list[Fact] = []
-    for group in groups:
-        opened = [_assign(state, candidate, group) for candidate in state.free(group)]
+    every = [
+        _assign(state, candidate, group)
+        for group in groups
+        for candidate in state.free(group)
+    ]
+
+    def alike(opened: SessionOpened) -> tuple[int, int]:
+        return state.study.groups.index(opened.group), opened.training_stimuli
+
+    for _, together in groupby(sorted(every, key=alike), alike):
+        opened = list(together)
         start = time.perf_counter()
-        values, responded = _simulate(state.study, opened, len(state.scored))
+        values, responded = _simulate(state.study, opened, len(state.scores.scored))
         seconds += time.perf_counter() - start
         for session, row, answered in zip(opened, values, responded, strict=False):
             told = _responses(session, row, answered)
-            ended = finish(apply_responded(Session(session), told), used=True)
+            answered_all = apply_responded(Session(session), told)
+            ended = finish(answered_all, True, state.study.psychometric)
             facts += [session, told, ended]
     desk.commit(facts)
     return len(facts) / 3 / seconds
@@ -86,9 +98,10 @@ def _assign(state: StudyState, candidate: int, group: str) -> SessionOpened:
 def _simulate(
     study: Study, opened: list[SessionOpened], population: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of one group and whether there was one, (population, test trials).
+    """Responses and whether there was one, both (population, test trials).
 
-    Short generations are filled up with their first session: one compiled shape.
+    Of sessions of one group and size. Short generations are filled up with their
+    first session: one compiled shape.
     """
     filled = opened + opened[:1] * (population - len(opened))
     values, responded = run_sessions(

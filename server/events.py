@@ -5,7 +5,7 @@ Arrays are nested lists; ``theta`` is float32 in its shortest exact decimals,
 stimuli and labels are multiples of 1e-6.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -28,13 +28,15 @@ class StudyOpened:
 class GenerationAsked:
     """The candidates of a generation: ``theta`` (candidates, genes).
 
-    ``penalties`` (candidates, 2) are label distribution and orthogonality.
+    ``penalties`` (candidates, 2) are label distribution and orthogonality;
+    ``training_stimuli`` (candidates,) those of each, empty where the study says so.
     """
 
     component: int
     generation: int
     theta: list[list[float]]
     penalties: list[list[float]]
+    training_stimuli: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SessionOpened:
     ``x`` (stimuli, features) and ``y`` (stimuli,) hold training stimuli first,
     ``training_stimuli`` of them. ``trials`` is the stimulus of each trial, the
     first ``training_trials`` with feedback. ``right_rewarded`` is the drawn
-    feedback of each training trial in a choice session, else empty.
+    feedback of each training trial where that is a reward, else empty.
     ``exposure`` counts the sessions this subject has begun before. ``group`` is
     that of the subject, empty in a study without groups.
     """
@@ -88,9 +90,10 @@ class Responded:
 class SessionEnded:
     """A session is over: finished, lost, abandoned or unusable.
 
-    A finished one carries its generalisation error, in squared label units:
-    ``error``, its standard error, the variance of the labels tested and the
-    number of test trials used. ``used`` is False for a late result whose
+    A finished one carries its generalisation error, in squared answer units:
+    ``error``, its standard error, the variance of the ideal answers (the labels
+    tested, if no psychometric function is given) and the number of test trials
+    used. ``used`` is False for a late result whose
     candidate had been scored by another session.
     """
 
@@ -102,6 +105,15 @@ class SessionEnded:
     label_variance: float | None = None
     test_trials: int = 0
     used: bool = True
+
+
+@dataclass(frozen=True)
+class ElitesChosen:
+    """The best candidates of a generation so far get another session of each group."""
+
+    component: int
+    generation: int
+    candidates: list[int]
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,39 @@ class MetaSteps:
     errors: list[list[float | None]]
     penalties: list[list[float]]
     search: list[list[float]]
+
+
+@dataclass(frozen=True)
+class ModelFitted:
+    """The subject model, fitted to the first ``sessions`` finished sessions.
+
+    ``parameters``, ``deviations`` and ``weight`` as in ``meta_learner.subject_fit``,
+    float32 in shortest exact decimals. ``width`` is that of the credible interval
+    that the study is to make narrow, null where it has no stopping rule.
+    """
+
+    sessions: int
+    parameters: list[float]
+    deviations: list[float]
+    weight: float
+    width: float | None = None
+
+
+@dataclass(frozen=True)
+class VerificationAsked:
+    """Labellings whose generalisation error is measured last, one session each.
+
+    ``roles`` are component, null (what the search finds without a learner) or
+    matched (random, with the component's power in each order); ``components`` the
+    one that each belongs to, -1 for the null, which all share; ``theta`` genes of
+    the study's family for the null, coefficients of basis functions up to
+    ``degree`` for matched ones, nothing for components.
+    """
+
+    roles: list[str]
+    components: list[int]
+    theta: list[list[float]]
+    degree: int
 
 
 @dataclass(frozen=True)
@@ -166,8 +211,11 @@ Fact = (
     | SessionOpened
     | Responded
     | SessionEnded
+    | ElitesChosen
     | GenerationTold
     | MetaSteps
+    | ModelFitted
+    | VerificationAsked
     | ComponentFrozen
     | StudyFinished
     | ClientSeen
@@ -180,8 +228,11 @@ KINDS: dict[str, type[Fact]] = {
     "session_opened": SessionOpened,
     "responded": Responded,
     "session_ended": SessionEnded,
+    "elites_chosen": ElitesChosen,
     "generation_told": GenerationTold,
     "meta_steps": MetaSteps,
+    "model_fitted": ModelFitted,
+    "verification_asked": VerificationAsked,
     "component_frozen": ComponentFrozen,
     "study_finished": StudyFinished,
     "client_seen": ClientSeen,

@@ -30,7 +30,7 @@ class Told(NamedTuple):
 
 
 def told(session: Session) -> Told:
-    """What a session tells that has all its answers."""
+    """What a session tells so far; NaN where an answer is still to come."""
     opened = session.opened
     x, taught = np.array(opened.x), opened.trials[: opened.training_trials]
     if opened.right_rewarded:
@@ -39,16 +39,15 @@ def told(session: Session) -> Told:
         values = np.array(opened.y)[taught]
     repeats = np.bincount(taught, minlength=opened.training_stimuli)
     total = np.bincount(taught, values, minlength=opened.training_stimuli)
-    answers = [
-        np.nan if value is None else value
-        for _, value, _, _ in session.answers[opened.training_trials :]
-    ]
+    answers = np.full(len(opened.trials) - opened.training_trials, np.nan)
+    for i, (_, value, _, _) in enumerate(session.answers[opened.training_trials :]):
+        answers[i] = np.nan if value is None else value
     return Told(
         x[: opened.training_stimuli],
         total / np.maximum(repeats, 1),
         np.maximum(repeats, 1).astype(float),
         x[opened.trials[opened.training_trials :]],
-        np.array(answers, float),
+        answers,
     )
 
 
@@ -75,15 +74,18 @@ def basis_at(model: SubjectModel, *stimuli: Floats) -> list[NDArray[np.float32]]
 
 
 def evidence_of(
-    model: SubjectModel, sessions: Sequence[Told], size: int = 0
+    model: SubjectModel,
+    sessions: Sequence[Told],
+    at_least: tuple[int, int, int] = (1, 1, 1),
 ) -> Evidence:
-    """Evidence of sessions, filled up to ``size`` of them with ones that do not count.
+    """Evidence of sessions, padded with what does not count.
 
-    Sessions may differ in their numbers of stimuli: they are padded to the most.
+    ``at_least`` are sessions, training stimuli and test trials to pad to: evidence
+    of one size needs one compilation.
     """
-    size = max(size, len(sessions), 1)
-    n = max((len(s.trained) for s in sessions), default=1)
-    m = max((len(s.tested) for s in sessions), default=1)
+    size = max(at_least[0], len(sessions))
+    n = max([at_least[1], *(len(s.trained) for s in sessions)])
+    m = max([at_least[2], *(len(s.tested) for s in sessions)])
     trained = np.zeros((size, n, model.functions), np.float32)
     tested = np.zeros((size, m, model.functions), np.float32)
     targets, repeats = np.zeros((size, n), np.float32), np.ones((size, n), np.float32)

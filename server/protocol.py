@@ -92,8 +92,9 @@ class Abandon(_FromClient):
 class Trial(_Message):
     """One showing. ``feedback`` is there in training only.
 
-    ``feedback`` is ``{"label": y}`` for graded responses, and for choices
-    ``{"rewarded": "left" | "right"}``: the side that pays in this trial.
+    ``feedback`` is ``{"label": y}`` or ``{"rewarded": "left" | "right"}``, the side
+    that pays in this trial: by default labels for graded responses, rewards for
+    choices.
     """
 
     type: Literal["trial"] = "trial"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meta_learner.generalisation import generalisation_error
+from meta_learner.psychometric import Psychometric
 from server.events import Quarantined, Responded, SessionEnded, SessionOpened
 from server.protocol import ProtocolError, Respond, Trial
 from stimuli.space import StimulusSpace
@@ -118,8 +119,13 @@ def quarantine(message: Respond, reason: str) -> Quarantined:
     return Quarantined(message.session, message.model_dump(exclude={"token"}), reason)
 
 
-def finish(session: Session, used: bool) -> SessionEnded:
-    """How a session with all answers ends: with an error, or unusable."""
+def finish(
+    session: Session, used: bool, psychometric: Psychometric | None = None
+) -> SessionEnded:
+    """How a session with all answers ends: with an error, or unusable.
+
+    Of choices a preference for one side is not counted.
+    """
     opened = session.opened
     tested = [
         (opened.trials[i], value)
@@ -128,7 +134,9 @@ def finish(session: Session, used: bool) -> SessionEnded:
     ]
     labels = opened.y[opened.training_stimuli :]
     stimuli = [stimulus - opened.training_stimuli for stimulus, _ in tested]
-    measured = generalisation_error(labels, stimuli, [value for _, value in tested])
+    answers = [value for _, value in tested]
+    choice = bool(opened.right_rewarded)
+    measured = generalisation_error(labels, stimuli, answers, psychometric, choice)
     if measured is None:
         reason = f"{len(tested)} answers to test trials do not make an error"
         return SessionEnded(opened.session, "unusable", reason, used=False)

@@ -1,14 +1,13 @@
-"""A study as a fold of its journal, and the decisions that follow from it.
+"""A study as a fold of its journal.
 
-:class:`StudyState` changes in :meth:`StudyState.apply` and nowhere else; the
-functions below look at it and return facts, without IO, clock or hidden draws.
+:class:`StudyState` changes in :meth:`StudyState.apply` and nowhere else; what
+follows from it is decided in :mod:`server.steps`.
 """
 
-import platform
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import singledispatchmethod
 from typing import Any
 
 import jax
@@ -17,12 +16,8 @@ import numpy as np
 
 from meta_learner.assignment import (
     Assignments,
-    Slot,
-    decimals,
     draw_assignments,
-    exact_decimals,
     named_key,
-    penalties,
 )
 from meta_learner.evolution import Evolution
 from meta_learner.gradient import Gradient, from_rows
@@ -31,22 +26,25 @@ from meta_learner.objective import Floats
 from server.events import (
     ClientSeen,
     ComponentFrozen,
+    ElitesChosen,
     Fact,
     GenerationAsked,
     GenerationTold,
     MetaSteps,
-    Quarantined,
+    ModelFitted,
     Responded,
     SessionEnded,
     SessionOpened,
     StudyFinished,
     StudyOpened,
+    VerificationAsked,
 )
+from server.evidence import Told, told
+from server.modelling import MOST_ASKED, fit_of
+from server.scores import Place, Scores
 from server.session import Session, apply_responded
 from server.study_file import Study
-
-MAX_UNUSABLE = 3
-"""Unusable sessions after which a candidate is left unscored."""
+from server.verification import draw_verification
 
 KEPT_SESSIONS = 1000
 """Sessions just over that are kept, so that a message sent again gets its reply."""
@@ -72,13 +70,7 @@ class StudyState:
         self.search: Any = study.search.init(named_key(study.seed, "search", 0))
         self.theta: Any = None
         self.penalties: Floats = np.zeros((0, 2))
-        none = (0, len(study.groups))
-        self.errors: Floats = np.zeros(none)
-        """Relative errors (candidates, groups); NaN while ``scored`` is False."""
-        self.scored = np.zeros(none, bool)
-        """Whether no more session of a group on a candidate is needed."""
-        self.unusable = np.zeros(none, int)
-        self.attempts = np.zeros(none, int)
+        self.scores = Scores(0, len(study.groups))
         self.sessions: dict[str, Session] = {}
         """Sessions that are not over, and those that ended last, by name."""
         self.exposures: dict[str, int] = {}
@@ -87,34 +79,25 @@ class StudyState:
         """Session that each subject is in."""
         self.group_of: dict[str, str] = {}
         """Group of each subject that has begun a session."""
-        self._drawn: dict[int, Assignments] = {}
+        self.training_stimuli: list[int] = []
+        """Of each candidate of the current generation."""
+        self.verification: VerificationAsked | None = None
+        self.told: list[Told] = []
+        """What finished sessions told, where the search infers the subject."""
+        self.fitted = 0
+        """How many of them the model has been fitted to."""
+        self.asked = 0
+        """Candidates asked so far, of all generations."""
+        self.settled = False
+        """Whether the stopping rule ended the search."""
+        self._drawn: dict[int, list[Assignments]] = {}
 
+    @singledispatchmethod
     def apply(self, fact: Fact) -> None:
-        """Take one fact in; the only way in which the state changes."""
-        match fact:
-            case StudyOpened():
-                self._open(fact)
-            case GenerationAsked():
-                self._ask(fact)
-            case SessionOpened():
-                self._begin(fact)
-            case Responded():
-                session = self.sessions[fact.session]
-                self.sessions[fact.session] = apply_responded(session, fact)
-            case SessionEnded():
-                self._end(fact)
-            case GenerationTold():
-                self._tell(fact)
-            case MetaSteps():
-                self._descend(fact)
-            case ComponentFrozen():
-                self._freeze(fact)
-            case StudyFinished():
-                self.finished = True
-            case ClientSeen():
-                self._see(fact)
-            case Quarantined():
-                pass  # kept for the operator, without effect
+        """Take one fact in; the only way in which the state changes.
+
+        An answer in quarantine is kept without effect.
+        """
 
     def summary(self) -> dict[str, Any]:
         """Progress in numbers, without labels."""
@@ -127,6 +110,7 @@ class StudyState:
             "generations_done": done,
             "sessions_ended": self.sessions_ended,
             "sessions_planned": self.study.sessions,
+            "verifying": self.verification is not None and not self.finished,
             "open_sessions": sum(s.status == "open" for s in self.sessions.values()),
             "best_error": self.best_error,
             "finished": self.finished,
@@ -134,14 +118,33 @@ class StudyState:
 
     def free(self, group: str = "") -> list[int]:
         """Candidates that wait for a session of a group, in order."""
-        if self.theta is None or self.study.null or self.finished:
+        over = self.finished or self.study.null or self.has_explored
+        if self.theta is None or over:
             return []
         column, held = self.study.groups.index(group), self._held()
-        waiting = np.flatnonzero(~self.scored[:, column]).tolist()
+        waiting = np.flatnonzero(~self.scores.scored[:, column]).tolist()
         return [i for i in waiting if (i, column) not in held]
 
-    def place(self, opened: SessionOpened) -> tuple[int, int]:
-        """Candidate and group of a session: its place in ``errors``."""
+    @property
+    def has_explored(self) -> bool:
+        """Whether a search that infers the subject needs no more sessions."""
+        if not self.study.by_model or self.component > 0:
+            return False
+        budget = self.study.exploring_sessions
+        # Sessions that are all unusable must not go on for ever.
+        spent = self.asked >= MOST_ASKED * budget and not self.pending()
+        return self.settled or len(self.told) >= budget or spent
+
+    def pending(self) -> list[Session]:
+        """Open sessions of the search."""
+        return [
+            session
+            for session in self.sessions.values()
+            if session.status == "open" and session.opened.component == self.component
+        ]
+
+    def place(self, opened: SessionOpened) -> Place:
+        """Candidate and group of a session: its place in the scores."""
         return opened.candidate, self.study.groups.index(opened.group)
 
     def may_return(self, session: Session) -> bool:
@@ -150,28 +153,38 @@ class StudyState:
         taken = self._is_current(opened) and self.place(opened) in self._held()
         return session.status == "lost" and not taken
 
-    def drawn(self, attempt: int) -> Assignments:
-        """Assignments of all candidates at an attempt, drawn in one call."""
+    def drawn(self, attempt: int) -> list[Assignments]:
+        """Assignment of every candidate at an attempt, drawn together."""
         if attempt not in self._drawn:
-            population = self.theta.shape[0]
-            slots = jnp.array(
-                [
-                    (self.component, self.generation, i, attempt)
-                    for i in range(population)
-                ]
-            )
-            drawn = draw_assignments(
-                self.study.labeller,
-                self.study.design,
-                self.series,
-                self.theta,
-                slots,
-                jnp.uint32(self.study.seed),
-            )
-            self._drawn[attempt] = jax.device_get(drawn)
+            study, asked = self.study, self.verification
+            if asked is not None:
+                drawn = draw_verification(study, self.series, asked, attempt)
+            else:
+                drawn = self._draw(attempt)
+            self._drawn[attempt] = drawn
         return self._drawn[attempt]
 
-    def _held(self) -> set[tuple[int, int]]:
+    def _draw(self, attempt: int) -> list[Assignments]:
+        sizes = np.array(self.training_stimuli)
+        drawn: dict[int, Assignments] = {}
+        for size in np.unique(sizes):
+            which = np.flatnonzero(sizes == size)
+            slots = [(self.component, self.generation, i, attempt) for i in which]
+            together = jax.device_get(
+                draw_assignments(
+                    self.study.labeller,
+                    replace(self.study.design, training_stimuli=int(size)),
+                    self.series,
+                    self.theta[which],
+                    jnp.array(slots),
+                    jnp.uint32(self.study.seed),
+                )
+            )
+            for place, i in enumerate(which):
+                drawn[int(i)] = Assignments(*(leaf[place] for leaf in together))
+        return [drawn[i] for i in range(len(sizes))]
+
+    def _held(self) -> set[Place]:
         """Candidates and groups that an open session holds."""
         return {
             self.place(s.opened)
@@ -183,6 +196,7 @@ class StudyState:
         place = (opened.component, opened.generation)
         return place == (self.component, self.generation)
 
+    @apply.register
     def _open(self, fact: StudyOpened) -> None:
         if fact.sha256 != self.study.sha256:
             raise ResumeError(
@@ -193,9 +207,22 @@ class StudyState:
             raise ResumeError("a study and its null cannot share a journal stream")
         self.opened = fact
 
+    def ask(self) -> tuple[Any, Any]:
+        """Candidates that the search proposes next, and its state after that."""
+        assert isinstance(self.study.search, Evolution)
+        key = named_key(self.study.seed, "ask", self.component, self.generation)
+        return self.study.search.ask(self.search, key)
+
+    @apply.register
     def _ask(self, fact: GenerationAsked) -> None:
-        asked, self.search = _ask(self)
+        self._begin_round(len(fact.theta), fact.training_stimuli)
         self.theta = jnp.asarray(np.array(fact.theta, np.float32))
+        self.penalties = np.array(fact.penalties)
+        if self.study.by_model:
+            self.generation = fact.generation
+            self.asked += len(fact.theta)
+            return
+        asked, self.search = self.ask()
         if not np.array_equal(asked, self.theta):
             warnings.warn(
                 f"generation {fact.generation} of the journal cannot be computed again "
@@ -203,27 +230,39 @@ class StudyState:
                 "the recorded candidates are used",
                 stacklevel=2,
             )
-        shape = (len(fact.theta), len(self.study.groups))
-        self.penalties = np.array(fact.penalties)
-        self.errors = np.full(shape, np.nan)
-        self.scored = np.zeros(shape, bool)
-        self.unusable = np.zeros(shape, int)
-        self.attempts = np.zeros(shape, int)
-        self._drawn = {}
         if not self.study.null:
             # Labels all the same: known before any subject sees them to be no
             # better than answering the mean.
-            y = self.drawn(0).y[:, self.study.design.training_stimuli :]
-            constant = np.ptp(y, axis=1) == 0
-            self.errors[constant], self.scored[constant] = 1.0, True
+            for candidate, one in enumerate(self.drawn(0)):
+                if np.ptp(one.y[self.training_stimuli[candidate] :]) == 0:
+                    for group in range(len(self.study.groups)):
+                        self.scores.take((candidate, group), 1.0, 0.0)
 
+    @apply.register
+    def _verify(self, fact: VerificationAsked) -> None:
+        self.verification = fact
+        self._begin_round(len(fact.roles))
+        self.theta = np.zeros((len(fact.roles), 0))
+
+    def _begin_round(
+        self, candidates: int, training_stimuli: Sequence[int] = ()
+    ) -> None:
+        """Candidates of which nothing is known yet."""
+        self.scores = Scores(candidates, len(self.study.groups))
+        same = [self.study.design.training_stimuli] * candidates
+        self.training_stimuli = list(training_stimuli) or same
+        self.penalties = np.zeros((candidates, 2))
+        self._drawn = {}
+
+    @apply.register
     def _begin(self, fact: SessionOpened) -> None:
         self.sessions[fact.session] = Session(fact)
-        self.attempts[self.place(fact)] = fact.attempt + 1
+        self.scores.attempts[self.place(fact)] = fact.attempt + 1
         self.exposures[fact.subject] = fact.exposure + 1
         self.group_of[fact.subject] = fact.group
         self.holding[fact.subject] = fact.session
 
+    @apply.register
     def _end(self, fact: SessionEnded) -> None:
         # Taken out and put in again: those over stand in the order they ended.
         session = replace(self.sessions.pop(fact.session), status=fact.status)
@@ -233,23 +272,26 @@ class StudyState:
             return
         self.sessions_ended += 1
         self.holding.pop(opened.subject, None)
+        modelled = self.study.by_model and opened.component == self.component == 0
+        if modelled and fact.used and fact.status == "finished":
+            self.told.append(told(session))
         if not self._is_current(opened):
             return
         place = self.place(opened)
         if fact.used and fact.error is not None and fact.label_variance:
-            counted = self.study.objective.counted
-            self.errors[place] = counted(fact.error, fact.label_variance)
-            self.scored[place] = True
-            (combined,) = self.study.objective.combined(self.errors[place[:1], :])
+            objective, errors = self.study.objective, self.scores.errors
+            measured = (fact.error, fact.standard_error or 0.0)
+            self.scores.take(
+                place, *(objective.counted(m, fact.label_variance) for m in measured)
+            )
+            (combined,) = objective.combined(errors[place[:1], :])
             if not np.isnan(combined):
                 best = np.inf if self.best_error is None else self.best_error
                 self.best_error = min(float(combined), best)
         elif fact.status == "unusable":
-            self.unusable[place] += 1
-            if self.unusable[place] >= MAX_UNUSABLE:
-                # Without one group there is no score: spare the others' subjects.
-                self.scored[opened.candidate] = True
+            self.scores.miss(place)
 
+    @apply.register
     def _tell(self, fact: GenerationTold) -> None:
         assert isinstance(self.study.search, Evolution)
         losses = np.array([np.nan if v is None else v for v in fact.losses])
@@ -262,6 +304,15 @@ class StudyState:
             del self.sessions[name]
         self.generation += 1
 
+    @apply.register
+    def _fit(self, fact: ModelFitted) -> None:
+        self.search, self.fitted = fit_of(fact), fact.sessions
+        rule = self.study.file.stopping
+        if rule.width is not None and fact.width is not None:
+            narrow = fact.width <= rule.width
+            self.settled = narrow and fact.sessions >= rule.at_least
+
+    @apply.register
     def _descend(self, fact: MetaSteps) -> None:
         assert isinstance(self.study.search, Gradient)
         self.search = from_rows(self.study.search, fact.search)
@@ -271,14 +322,32 @@ class StudyState:
             last = np.array(fact.errors[-1:], float)
             self.best_error = float(self.study.objective.combined(last)[0])
 
+    @apply.register
     def _freeze(self, fact: ComponentFrozen) -> None:
         theta = jnp.asarray(np.array(fact.theta, np.float32))
         self.series = (*self.series, freeze(self.study.labeller, self.series, theta))
         self.component += 1
         self.generation = 0
-        key = named_key(self.study.seed, "search", self.component)
-        self.search = self.study.search.init(key)
+        self.theta = None
+        if not self.study.by_model:  # whose model finds all components at once
+            key = named_key(self.study.seed, "search", self.component)
+            self.search = self.study.search.init(key)
 
+    @apply.register
+    def _respond(self, fact: Responded) -> None:
+        session = self.sessions[fact.session]
+        self.sessions[fact.session] = apply_responded(session, fact)
+
+    @apply.register
+    def _choose(self, fact: ElitesChosen) -> None:
+        self.scores.choose(fact.candidates)
+
+    @apply.register
+    def _end_study(self, fact: StudyFinished) -> None:
+        del fact
+        self.finished = True
+
+    @apply.register
     def _see(self, fact: ClientSeen) -> None:
         session = self.sessions.get(fact.session)
         if fact.what == "returned" and session and self.may_return(session):
@@ -291,107 +360,3 @@ def replay(study: Study, facts: Iterable[Fact]) -> StudyState:
     for fact in facts:
         state.apply(fact)
     return state
-
-
-def opening(study: Study, mode: str) -> StudyOpened:
-    """The first fact of a study's journal."""
-    packages = ("penchant", "jax", "evosax", "numpy")
-    versions = {name: _version(name) for name in packages}
-    versions |= {"python": platform.python_version(), "platform": platform.platform()}
-    return StudyOpened(study.text, study.sha256, mode, study.null, versions)
-
-
-def advance(state: StudyState) -> Fact | None:
-    """The next fact that follows without any subject, or None.
-
-    Call again after applying it, until there is none: then subjects are needed,
-    or the study is over.
-    """
-    file = state.study.file
-    if state.finished:
-        return None
-    if state.component == file.study.components:
-        return StudyFinished()
-    if state.generation == file.search.generations:
-        best = state.study.search.best(state.search)
-        return ComponentFrozen(state.component, exact_decimals(best))
-    if state.study.by_gradient:
-        return None  # its meta-steps are the dry run's to take
-    if state.theta is None:
-        theta, _ = _ask(state)
-        cost = penalties(state.study.labeller, state.series, theta)
-        return GenerationAsked(
-            state.component,
-            state.generation,
-            exact_decimals(theta),
-            exact_decimals(cost),
-        )
-    if state.study.null or state.scored.all():
-        losses = [None if np.isnan(v) else float(v) for v in _meta_losses(state)]
-        return GenerationTold(state.component, state.generation, losses)
-    return None
-
-
-def assign(
-    state: StudyState,
-    candidate: int,
-    subject: str,
-    client: dict[str, Any],
-    group: str = "",
-) -> SessionOpened:
-    """A session of ``subject`` on a candidate of the current generation.
-
-    What is shown does not depend on the group.
-    """
-    attempt = int(state.attempts[candidate, state.study.groups.index(group)])
-    drawn, design = state.drawn(attempt), state.study.design
-    slot = Slot(state.component, state.generation, candidate, attempt)
-    choice = design.response == "choice"
-    return SessionOpened(
-        session=f"{slot.session}-{group}" if group else slot.session,
-        **slot._asdict(),
-        subject=subject,
-        exposure=state.exposures.get(subject, 0),
-        client=client,
-        x=decimals(drawn.x[candidate]),
-        y=decimals(drawn.y[candidate]),
-        training_stimuli=design.training_stimuli,
-        trials=drawn.order[candidate].tolist(),
-        training_trials=design.training_trials,
-        right_rewarded=drawn.right_rewarded[candidate].tolist() if choice else [],
-        group=group,
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a bare clone
-        return "not installed"
-
-
-def would_be_used(state: StudyState, session: Session) -> bool:
-    """Whether the result of a session still has a candidate to score."""
-    opened = session.opened
-    place = (opened.component, opened.generation)
-    current = place == (state.component, state.generation)
-    return current and not state.scored[state.place(opened)]
-
-
-def _ask(state: StudyState) -> tuple[Any, Any]:
-    assert isinstance(state.study.search, Evolution)
-    key = named_key(state.study.seed, "ask", state.component, state.generation)
-    return state.study.search.ask(state.search, key)
-
-
-def _meta_losses(state: StudyState) -> Floats:
-    losses: Floats
-    losses = state.study.objective.meta_losses(state.errors, state.penalties)
-    if not state.study.null:
-        return losses
-    # Without a learner losses may all be equal: break ties at random, so that
-    # selection is neutral drift and not the order of the candidates.
-    place = (state.study.seed, state.component, state.generation)
-    order = np.random.default_rng(place).permutation(len(losses))
-    broken: Floats = losses + 1e-9 * order
-    return broken

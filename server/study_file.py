@@ -4,35 +4,27 @@ import contextlib
 import dataclasses
 import hashlib
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ValidationError
 
 from meta_learner.assignment import Design, named_key
 from meta_learner.catalogue import SEARCHES
 from meta_learner.evolution import Evolution
-from meta_learner.families import FAMILIES, LabellingFamily
+from meta_learner.families import FAMILIES, Basis, LabellingFamily
 from meta_learner.gradient import Gradient
-from meta_learner.label_distribution import PENALTIES
-from meta_learner.labelling import CONSTRUCTED, Labeller
-from meta_learner.objective import AIMS, CONTRASTS, Objective
+from meta_learner.labelling import Labeller
+from meta_learner.objective import Objective
+from meta_learner.psychometric import Psychometric
+from meta_learner.subject_model import SubjectModel
+from meta_learner.subject_search import SubjectSearch
+from server.build import build, build_learner, faults_of
 from server.fit import misfits
-from simulated_subjects.catalogue import LEARNERS
+from server.sections import SUBJECT_MODEL, StudyFile
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import FromFile, StimulusSpace
-
-GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
 TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
 """A commented study file to start from."""
@@ -40,142 +32,6 @@ TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
 
 class StudyFileError(ValueError):
     """A study file that cannot be used, with every fault it has."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StudySection(_Section):
-    """What is asked: name of the study, seed, number of components."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    components: Annotated[int, Field(ge=1, le=64)] = 1
-    exposure: Literal["naive", "carry_over"] = "naive"
-
-
-class SessionSection(_Section):
-    """What one session is: stimuli, repeats, kind of response, lease."""
-
-    training_stimuli: Annotated[int, Field(ge=1, le=10_000)] = 30
-    test_stimuli: Annotated[int, Field(ge=2, le=10_000)] = 50
-    training_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
-    test_repeats: Annotated[int, Field(ge=1, le=1000)] = 1
-    response: Literal["graded", "choice"] = "graded"
-    shared_stimuli: bool = True
-    lease_s: Annotated[float, Field(gt=0)] = 30.0
-
-    @model_validator(mode="after")
-    def _choices_need_repeats(self) -> "SessionSection":
-        if self.response == "choice" and self.test_repeats < 2:
-            raise ValueError(
-                "choices need test_repeats of 2 or more: from one binary answer per "
-                "stimulus the squared error cannot be told from choice noise"
-            )
-        return self
-
-
-class SearchSection(_Section):
-    """How labellings are searched, and its budget.
-
-    By an evosax strategy, or by gradient (``adam``, ``adagrad``): then each
-    generation is a meta-step and ``population`` its simulated individuals.
-    """
-
-    method: str = "DES"
-    population: Annotated[int, Field(ge=1, le=4096)] = 32
-    generations: Annotated[int, Field(ge=1, le=100_000)] = 80
-    step_size: Annotated[float, Field(gt=0)] | None = None
-
-    @model_validator(mode="after")
-    def _known_method(self) -> "SearchSection":
-        if self.method not in SEARCHES:
-            known = ", ".join(sorted(SEARCHES))
-            raise ValueError(f"unknown method {self.method!r}; known: {known}")
-        return self
-
-
-class ObjectiveSection(_Section):
-    """The meta-loss: which terms, and the weight of each.
-
-    ``aim`` says how the errors of groups count together, and ``chosen`` names
-    the group that a contrast favours; ``error = "raw"``, as in the paper, can be
-    lowered by shrinking the labels.
-    """
-
-    generalisation_weight: Annotated[float, Field(gt=0)] = 1.0  # 0 is --null
-    aim: str = "single"
-    chosen: str | None = None
-    error: Literal["relative", "raw"] = "relative"
-    label_distribution: str = "standardised"
-    label_distribution_weight: Annotated[float, Field(ge=0)] = 1.0
-    orthogonality: Literal["exact", "penalty"] = "exact"
-    orthogonality_weight: Annotated[float, Field(ge=0)] = 1.0
-
-    @model_validator(mode="after")
-    def _known_distribution(self) -> "ObjectiveSection":
-        known = [*CONSTRUCTED, "none", *PENALTIES]
-        if self.label_distribution not in known:
-            raise ValueError(
-                f"label_distribution is {self.label_distribution!r}, "
-                f"expected one of {', '.join(known)}"
-            )
-        return self
-
-
-class StudyFile(_Section):
-    """A study file's content; sections with a catalogue keep their options."""
-
-    study: StudySection
-    stimuli: dict[str, Any]
-    labelling: dict[str, Any] = {"family": "mlp"}
-    session: SessionSection = SessionSection()
-    search: SearchSection = SearchSection()
-    objective: ObjectiveSection = ObjectiveSection()
-    simulated_subject: dict[str, Any] | None = None
-    simulated_responses: dict[str, Any] = {}
-    groups: dict[GroupName, dict[str, Any]] = {}
-    """Groups of subjects, each with the learner that stands in for it."""
-
-    @model_validator(mode="after")
-    def _carry_over_needs_fresh_stimuli(self) -> "StudyFile":
-        if self.study.exposure == "carry_over" and self.session.shared_stimuli:
-            raise ValueError(
-                "carry_over needs shared_stimuli = false: a subject of several "
-                "sessions must not meet a stimulus again under another label"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _groups_fit_the_aim(self) -> "StudyFile":
-        aim, chosen, groups = self.objective.aim, self.objective.chosen, self.groups
-        if aim not in AIMS:
-            raise ValueError(
-                f"objective.aim is {aim!r}, expected one of {', '.join(AIMS)}"
-            )
-        if (aim == "single") != (not groups):
-            raise ValueError(
-                f"objective.aim is {aim!r} with {len(groups)} groups: expected single "
-                "without groups, and another aim with them"
-            )
-        if groups and (len(groups) < 2 or (aim in CONTRASTS and len(groups) > 2)):
-            raise ValueError(
-                f"groups: expected two{'' if aim in CONTRASTS else ' or more'} "
-                f"with the aim {aim}, got {len(groups)}"
-            )
-        if (chosen in groups) != (aim in CONTRASTS) or (chosen and not groups):
-            raise ValueError(
-                f"objective.chosen is {chosen!r}, expected "
-                f"{'one of ' + ', '.join(groups) if aim in CONTRASTS else 'none'} "
-                f"with the aim {aim}"
-            )
-        if groups and self.simulated_subject is not None:
-            raise ValueError(
-                "simulated_subject: with groups each has its learner in its own "
-                f"section, such as [groups.{next(iter(groups))}]"
-            )
-        return self
 
 
 class Study:
@@ -194,41 +50,44 @@ class Study:
         self.null = null
         self.file = _parse(text)
         faults: list[str] = []
-        space: StimulusSpace = _build(SPACES, "stimuli", "space", self.file, faults)
-        family: LabellingFamily = _build(
-            FAMILIES, "labelling", "family", self.file, faults
+        space: StimulusSpace = build(
+            SPACES, "stimuli", "space", self.file.stimuli, faults
+        )
+        family: LabellingFamily = build(
+            FAMILIES, "labelling", "family", self.file.labelling, faults
         )
         self.groups = _groups(self.file)
         self.learners = _learners(self.file, faults)
-        self.responses: ResponseModel = _build(
-            {self.file.session.response: RESPONSE_MODELS[self.file.session.response]},
+        kind = self.file.session.response
+        self.responses: ResponseModel = build(
+            {kind: RESPONSE_MODELS[kind]},
             "simulated_responses",
             None,
-            self.file,
+            self.file.simulated_responses,
             faults,
         )
         _refuse(faults)
         _refuse(misfits(space, family, self.learners))
         if isinstance(space, FromFile):  # what that holds is part of the study
             self.sha256 = _hash(text.encode() + space.content())
-        objective, search = self.file.objective, self.file.search
+        objective = self.file.objective
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
         )
-        session = self.file.session.model_dump(exclude={"lease_s"})
-        self.design = Design(**session)
+        self.design = self.file.session.design()
         try:
             space.sample(
                 named_key(0), self.design.training_stimuli + self.design.test_stimuli
             )
-            sizes = [search.step_size] if search.step_size else []
-            self.search: Evolution | Gradient = SEARCHES[search.method](
-                search.population, family.genes(space), *sizes
-            )
+            self.search = self._search()
         except ValueError as error:
             raise StudyFileError(str(error)) from error
         if self.by_gradient:
             self._check_gradient()
+        if self.file.stopping.width is not None and not self.by_model:
+            raise StudyFileError(
+                "stopping.width: only with search.method subject_model"
+            )
         self.objective = Objective(
             0.0 if null else objective.generalisation_weight,
             objective.label_distribution_weight,
@@ -236,6 +95,33 @@ class Study:
             objective.aim,
             objective.error == "relative",
         )
+
+    def _search(self) -> Evolution | Gradient | SubjectSearch:
+        search = self.file.search
+        space, family = self.labeller.space, self.labeller.family
+        if search.method != SUBJECT_MODEL:
+            sizes = [search.step_size] if search.step_size else []
+            return SEARCHES[search.method](
+                search.population, family.genes(space), *sizes
+            )
+        constructed = ("standardised", "exact")
+        if not isinstance(family, Basis) or constructed != (
+            self.labeller.label_distribution,
+            self.labeller.orthogonality,
+        ):
+            raise ValueError(
+                "search.method is subject_model, which proposes functions of the "
+                'space\'s basis: expected labelling.family = "basis", with '
+                "standardised labels, orthogonal by construction"
+            )
+        if self.file.groups or search.re_evaluate or search.step_size:
+            raise ValueError(
+                "search.method is subject_model, which infers one subject from every "
+                "answer: expected no groups, re_evaluate = 0 and no step_size. "
+                "`penchant reanalyse` infers the subject of each group"
+            )
+        model = SubjectModel(space, family.degree, self.design.response)
+        return SubjectSearch(model, self.design, search.population)
 
     @property
     def name(self) -> str:
@@ -248,31 +134,70 @@ class Study:
         return self.file.study.seed
 
     @property
+    def psychometric(self) -> Psychometric | None:
+        """How subjects turn labels into choices, where the study file says so."""
+        section = self.file.session.psychometric
+        return Psychometric(**section.model_dump()) if section else None
+
+    @property
     def sessions(self) -> int:
         """Sessions that the whole study takes when none is lost."""
         if self.objective.generalisation_weight == 0:
             return 0
+        return self.exploring_sessions + self.verifying_sessions
+
+    @property
+    def exploring_sessions(self) -> int:
+        """Sessions of the search, before components are verified."""
         return self.generations * self.sessions_per_generation
+
+    @property
+    def verified(self) -> int:
+        """Sessions in which each component is measured in the end."""
+        asked = self.file.verification.sessions
+        return asked if asked is not None else 6 * self.by_model
+
+    @property
+    def verifying_sessions(self) -> int:
+        """Sessions that measure components and their controls."""
+        labellings = 2 * self.file.study.components + 1
+        return self.verified * labellings * len(self.groups)
 
     @property
     def sessions_per_generation(self) -> int:
         """Sessions that score one generation."""
-        return self.file.search.population * len(self.groups)
+        search = self.file.search
+        return (search.population + search.re_evaluate) * len(self.groups)
 
     @property
     def by_gradient(self) -> bool:
         """Whether the search differentiates through its simulated subjects."""
         return isinstance(self.search, Gradient)
 
+    @property
+    def by_model(self) -> bool:
+        """Whether the search infers the subject from every answer."""
+        return isinstance(self.search, SubjectSearch)
+
     def _check_gradient(self) -> None:
         """Refuse what a gradient would pass over in silence."""
+        if self.verified:
+            raise StudyFileError(
+                "verification.sessions: a gradient search has no sessions, expected 0"
+            )
+        if self.file.search.re_evaluate:
+            raise StudyFileError(
+                "search.re_evaluate is of an evolution strategy: a gradient has no "
+                "candidates to choose from, expected 0"
+            )
         plain = Design(self.design.training_stimuli, self.design.test_stimuli)
         shared = dataclasses.replace(self.design, shared_stimuli=True)
         if shared != plain or self.responses != RESPONSE_MODELS["graded"]():
             raise StudyFileError(
                 f"search.method {self.file.search.method} trains on the labels "
-                "themselves, once each: expected graded responses, repeats of 1, "
-                "and no noise or omissions in [simulated_responses]"
+                "themselves, once each: expected graded responses, labels as "
+                "feedback, repeats of 1, and no noise or omissions in "
+                "[simulated_responses]"
             )
 
     def check_sessions(self) -> None:
@@ -286,8 +211,9 @@ class Study:
 
     @property
     def generations(self) -> int:
-        """Generations of the whole study."""
-        return self.file.study.components * self.file.search.generations
+        """Generations of the whole study; a model's serve all components."""
+        series = 1 if self.by_model else self.file.study.components
+        return series * self.file.search.generations
 
     @property
     def learner(self) -> Learner | None:
@@ -328,18 +254,7 @@ def _parse(text: str) -> StudyFile:
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError(f"not valid TOML: {error}") from error
     except ValidationError as error:
-        raise StudyFileError("\n  ".join(["", *_faults(error)])) from error
-
-
-def _faults(error: ValidationError, *section: str) -> list[str]:
-    """One line per fault: where, what was expected, what came."""
-    lines = []
-    for fault in error.errors():
-        where = ".".join(map(str, (*section, *fault["loc"]))) or "study file"
-        came = fault["input"]
-        got = "" if isinstance(came, dict) else f" (got {came!r})"
-        lines.append(f"{where}: {fault['msg']}{got}")
-    return lines
+        raise StudyFileError("\n  ".join(["", *faults_of(error)])) from error
 
 
 def _hash(content: bytes) -> str:
@@ -360,39 +275,13 @@ def _groups(file: StudyFile) -> tuple[str, ...]:
 def _learners(file: StudyFile, faults: list[str]) -> dict[str, Learner]:
     """The learner that stands in for each group, of those that have one."""
     sections = {
-        f"groups.{name}": name for name, options in file.groups.items() if options
+        name: (f"groups.{name}", options)
+        for name, options in file.groups.items()
+        if options
     }
     if file.simulated_subject is not None:
-        sections["simulated_subject"] = ""
+        sections[""] = ("simulated_subject", file.simulated_subject)
     return {
-        group: _build(LEARNERS, section, "learner", file, faults)
-        for section, group in sections.items()
+        group: build_learner(section, options, faults)
+        for group, (section, options) in sections.items()
     }
-
-
-def _build(
-    catalogue: Mapping[str, type[Any]],
-    section: str,
-    choice: str | None,
-    file: StudyFile,
-    faults: list[str],
-) -> Any:
-    """One catalogue entry made from its section; faults are added to ``faults``."""
-    first, _, group = section.partition(".")
-    options = dict(getattr(file, first)[group] if group else getattr(file, first))
-    name = options.pop(choice, None) if choice else next(iter(catalogue))
-    if name not in catalogue:
-        known = ", ".join(sorted(catalogue))
-        faults.append(f"{section}.{choice}: expected one of {known}, got {name!r}")
-        return None
-    entry = catalogue[name]
-    names = [field.name for field in dataclasses.fields(entry)]
-    for unknown in sorted(set(options) - set(names)):
-        known = ", ".join(names) or "none"
-        faults.append(f"{section}.{unknown}: {name} has no such option; it has {known}")
-    known_options = {key: options[key] for key in options if key in names}
-    try:
-        return TypeAdapter(entry).validate_python(known_options)
-    except ValidationError as error:
-        faults += _faults(error, section)
-        return None

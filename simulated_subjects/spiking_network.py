@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from simulated_subjects.descent import descend
+from simulated_subjects.stimulus_keys import stimulus_keys
 
 
 class Trained(NamedTuple):
@@ -108,7 +109,7 @@ class SpikingNetwork:
         return self._read(state.inputs, state.readout, self._heard(state, x))
 
     def _heard(self, state: Trained, x: jax.Array) -> jax.Array:
-        keys, chances = _stimulus_keys(state.key, x), self._chances(state.offsets, x)
+        keys, chances = stimulus_keys(state.key, x), self._chances(state.offsets, x)
         return jax.vmap(_spikes, (0, 1), 1)(keys, chances)
 
     def _chances(self, offsets: jax.Array, x: jax.Array) -> jax.Array:
@@ -201,11 +202,3 @@ def surrogate(excess: jax.Array) -> jax.Array:
 
 def _spikes(key: jax.Array, chances: jax.Array) -> jax.Array:
     return (jax.random.uniform(key, chances.shape) < chances).astype(chances.dtype)
-
-
-def _stimulus_keys(key: jax.Array, x: jax.Array) -> jax.Array:
-    """A key per stimulus ``(m, 2)``: independent noise, whatever the batch."""
-    # Integers, as -0.0 and 0.0 differ in bits, and studies store six decimals.
-    micro = jnp.round(x * 1e6).astype(jnp.int32)
-    for_cos = jax.vmap(jax.random.fold_in, (None, 0))(key, micro[:, 0])
-    return jax.vmap(jax.random.fold_in)(for_cos, micro[:, 1])

@@ -21,7 +21,7 @@ class _Graded(click.FloatRange):
 
 
 class Terminal:
-    """Prints the stimulus, asks for an answer, and tells the label in training."""
+    """Prints the stimulus, asks for an answer, and tells the feedback in training."""
 
     simulated = False
 
@@ -32,11 +32,14 @@ class Terminal:
     def begin(self, assignment: Assignment) -> None:
         """Explain the task."""
         self._choice = assignment.response == "choice"
-        how = "l (left) or r (right)" if self._choice else "a number from -1 to 1"
+        # Both ways to answer in words of both kinds of feedback, label and side.
+        how = "a number from -1 (left) to 1 (right)"
+        if self._choice:
+            how = "l (left, label -1) or r (right, label 1)"
         click.echo(f"Session {assignment.session}. Answer each stimulus with {how}.")
 
     def present(self, trial: Trial) -> Answer:
-        """Ask once; in training the right answer follows."""
+        """Ask once; in training the feedback follows."""
         shown = ", ".join(f"{k} {v}" for k, v in trial.stimulus.items())
         start = time.monotonic()
         value = self._ask(f"{trial.index + 1:>3} {trial.phase:<8} {shown}")

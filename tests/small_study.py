@@ -160,9 +160,11 @@ def snapshot(state: StudyState) -> dict[str, Any]:
     return {
         "arrays": [_comparable(leaf) for leaf in jax.tree.leaves(arrays)],
         **{
-            name: _comparable(getattr(state, name))
-            for name in ("penalties", "errors", "scored", "unusable", "attempts")
+            name: _comparable(value)
+            for name, value in (vars(state.scores) | {"elites": None}).items()
         },
+        "penalties": _comparable(state.penalties),
+        "elites": state.scores.elites,
         **{name: getattr(state, name) for name in plain},
     }
 

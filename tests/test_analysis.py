@@ -44,7 +44,7 @@ from server.events import (
     SessionOpened,
 )
 from server.journal import Journal
-from server.study import opening
+from server.steps import opening
 from server.study_file import Study
 from stimuli.circle import Circle
 from stimuli.hypercube import Hypercube
@@ -365,7 +365,7 @@ def test_figures(finding: Finding, draw: Any) -> None:
 @pytest.mark.parametrize("space", ["circle", "hypercube"])
 def test_every_space_has_a_picture(space: str) -> None:
     study = Study(study_text().replace("sphere", space))
-    theta = [1.0] * study.search.genes
+    theta = [1.0] * study.labeller.family.genes(study.labeller.space)
     facts = [ComponentFrozen(0, theta), GenerationTold(0, 0, [0.0])]
     one = find(space, by_hand(study, *facts), replicates=3)
     comparison_figure([one, one]).canvas.draw()

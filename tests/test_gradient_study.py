@@ -182,6 +182,7 @@ def test_check_and_dry_run_speak_of_meta_steps(tmp_path: Path) -> None:
             "adam trains on the labels themselves",
         ),
         ("test_stimuli = 6", "test_stimuli = 6\ntraining_repeats = 2", "adam trains"),
+        ("test_stimuli = 6", 'test_stimuli = 6\nfeedback = "reward"', "labels as feed"),
         ("[simulated_responses]", "[simulated_responses]\nnoise = 0.1", "adam trains"),
     ],
 )

@@ -183,6 +183,7 @@ def test_without_skill_a_whole_study_is_that_of_evolution(
     np.testing.assert_array_equal(helped.best, run(0, 3, helped=False)[-1].best)
 
 
+@pytest.mark.slow
 def test_help_finds_the_order_of_an_even_subject_sooner() -> None:
     """Only order 2 can be learnt of those up to 3: the search has to find it."""
     powers = np.array(

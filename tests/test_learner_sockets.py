@@ -1,4 +1,4 @@
-"""Every network as a subject that speaks the protocol, alone or over real sockets."""
+"""Learners as subjects that speak the protocol, alone or over real sockets."""
 
 from pathlib import Path
 
@@ -42,6 +42,8 @@ CASES = {
         'space = "phase_difference"',
         "neurons_per_ear = 6\nhidden = 4\nsteps = 3\ntime_steps = 10",
     ),
+    "fourier_ridge": ('space = "circle"', "label_noise = 0.5"),
+    "unteachable": ('space = "sphere"', ""),
 }
 
 

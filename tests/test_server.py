@@ -329,6 +329,7 @@ def test_status_tells_progress_and_no_labels(server: str, desk: Desk) -> None:
         "sessions_ended": 8,
         "sessions_planned": 8,
         "open_sessions": 0,
+        "verifying": False,
         "best_error": desk.state.best_error,
         "finished": True,
     }

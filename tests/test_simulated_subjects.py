@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("strict_shapes")
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "ridge": [{}],
     "kernel_ridge": [{"features": 10, "activation": "absolute"}],
+    "fourier_ridge": [{}, {"amplitudes": (0.5, 0.0, 1.0), "spread": 0.0}],
     "relu_network": [
         {"hidden": (5, 4), "steps": 3},
         {"hidden": (), "steps": 3, "initialisation": "he"},
@@ -44,8 +45,9 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "spiking_network": [
         {"neurons_per_ear": 5, "hidden": 4, "steps": 3, "time_steps": 10},
     ],
+    "unteachable": [{}],
 }
-LINEAR_IN_LABELS = {"ridge", "kernel_ridge"}
+LINEAR_IN_LABELS = {"ridge", "kernel_ridge", "fourier_ridge"}
 """Learners that make nothing of labels of zero; a network is born with a guess."""
 
 KEY = jax.random.key(5)
@@ -85,7 +87,7 @@ def test_contract(name: str, options: dict[str, Any]) -> None:
     labels = np.stack([x[:, 0], x[:, 1] ** 2, np.zeros(12)])
     if name == "convolutional_network":  # images of 3 x 3
         x, test = np.repeat(x, 3, 1), np.repeat(test, 3, 1)
-    if name == "spiking_network":  # points on a circle
+    if name in ("spiking_network", "fourier_ridge"):  # points on a circle
         x, test = (
             p[:, :2] / np.linalg.norm(p[:, :2], axis=1)[:, None] for p in (x, test)
         )

@@ -22,6 +22,7 @@ from small_study import (
     study_text,
 )
 
+from meta_learner.shrinkage import shrunk
 from server.desk import Desk
 from server.dry_run import dry_run
 from server.events import (
@@ -150,7 +151,7 @@ def test_each_prefix_of_a_journal_is_a_state_that_can_go_on(
             assert snapshot(replay(study, every[:length])) == snapshot(live)
             if live.theta is not None:
                 held = [s for s in live.sessions.values() if s.status == "open"]
-                assert live.free() or held or live.scored.all()
+                assert live.free() or held or live.scores.scored.all()
     assert snapshot(live) == snapshot(desk.state)
 
 
@@ -232,11 +233,16 @@ def test_what_a_session_measures_moves_the_search(desk: Desk, journal: Journal) 
         answer(desk, hello(desk, f"mouse-{i}").session, value=i / 4)
     ended = {fact.session: fact for fact in facts(journal, SessionEnded)}
     (told,) = facts(journal, GenerationTold)
-    for candidate, loss in enumerate(told.losses):
+    measured = []
+    for candidate in range(4):
         end = ended[f"c0-g0-i{candidate}-a0"]
         assert (end.status, end.used, end.test_trials) == ("finished", True, 6)
-        assert loss == pytest.approx(end.error / end.label_variance)
-    assert desk.state.best_error == pytest.approx(min(told.losses))
+        pair = np.array([[end.error, end.standard_error]])
+        measured.append(pair / end.label_variance)
+    errors, noise = np.stack(measured, -1)[0]
+    expected = shrunk(errors[:, None], noise[:, None])[:, 0]
+    assert told.losses == pytest.approx(expected.tolist())
+    assert desk.state.best_error == pytest.approx(min(errors))
 
 
 def test_a_session_without_answers_is_unusable_and_never_bad(
@@ -338,7 +344,7 @@ def test_a_result_that_comes_late_is_used_if_it_comes_first(
     clock.now += LEASE_S + 1
     early = hello(timed, "mouse-2").session
     answer(timed, late, 0.1)
-    assert timed.state.scored[0]
+    assert timed.state.scores.scored[0]
     answer(timed, early, 0.2)
     used = {fact.session: fact.used for fact in facts(journal, SessionEnded)[1:]}
     assert used == {late: True, early: False}

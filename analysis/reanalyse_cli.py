@@ -1,0 +1,61 @@
+"""``penchant reanalyse``. Heavy imports wait inside, as for every command."""
+
+import contextlib
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("journal")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reanalysis"),
+    show_default=True,
+    help="Folder for reanalysis.html, reanalysis.json and the figures.",
+)
+@click.option(
+    "--components",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="Components to show.",
+)
+@click.option(
+    "--degree",
+    type=click.IntRange(1),
+    help="Highest order to model. [default: what about 30 functions reach]",
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(0),
+    default=19,
+    show_default=True,
+    help="Fits to shuffled answers, the null; 0 for a first look.",
+)
+def reanalyse(
+    journal: str, out: Path, components: int, degree: int | None, permutations: int
+) -> None:
+    """Fit the subject model to all answers in JOURNAL.
+
+    Whatever search chose the labellings, and finished or not: components, errors
+    per order with intervals, and how well held-out sessions are predicted.
+    """
+    from analysis.subject_report import write_reanalysis
+    from server.journal import Journal, studies
+
+    remote = "://" in journal
+    if not remote and not Path(journal).is_file():
+        raise click.ClickException(f"there is no journal {journal}")
+    out = out.absolute()
+    try:
+        read = [
+            (name, list(Journal(journal, name).read())) for name in studies(journal)
+        ]
+        # Study files name their stimulus tables from the journal's folder.
+        with contextlib.chdir("." if remote else Path(journal).parent):
+            page = write_reanalysis(read, out, components, degree, permutations)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"reanalysis: {page}")

@@ -1,0 +1,179 @@
+"""Power analyses: overlap with a truth that has ties, sessions needed, the command."""
+
+import csv
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from small_study import CHOICE, study_text, write_study
+
+from analysis.plan_figure import _apart
+from meta_learner.bias import space_overlap
+from meta_learner.reference import overlap_with, reference
+from penchant import main
+from server.plan import milestones, sessions_needed, splits
+from server.study_file import Study
+
+SEEDS = st.integers(0, 2**20)
+VALUES = np.array([5.0, 3.0, 1.05, 1.0, 0.95, 0.2, 0.1])
+"""Two leading components, three tied ones, and two that are not to be found."""
+
+
+def rotation(seed: int, size: int) -> NDArray[np.float64]:
+    """A random orthonormal basis, rows."""
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))[0]
+
+
+@settings(deadline=None)
+@given(SEEDS, st.integers(1, 7))
+def test_the_truth_overlaps_with_itself_alone(seed: int, k: int) -> None:
+    basis = rotation(seed, 7)
+    true = reference(VALUES, basis, k)
+    turned = rotation(seed + 1, k) @ basis[:k]
+    assert overlap_with(true, turned) == pytest.approx(1, abs=1e-4)
+    other = rotation(seed + 2, 7)[:k]
+    overlap = overlap_with(true, other)
+    enlarged = np.concatenate([true.leading, true.tied])
+
+    def share(of: NDArray[np.float64]) -> float:
+        return float(space_overlap(jnp.asarray(other), jnp.asarray(of)))
+
+    assert share(basis[:k]) - 1e-5 <= overlap <= share(enlarged) + 1e-5
+
+
+@settings(deadline=None)
+@given(SEEDS)
+def test_any_member_of_a_tied_group_is_as_true(seed: int) -> None:
+    basis = rotation(seed, 7)
+    true = reference(VALUES, basis, 3)
+    assert (len(true.leading), len(true.tied)) == (2, 3)
+    member = (rotation(seed + 1, 3) @ basis[2:5])[:1]
+    found = np.concatenate([basis[:2], member])
+    assert overlap_with(true, found) == pytest.approx(1, abs=1e-4)
+    # But all of the tied group is not what leads: the first two are missing.
+    assert overlap_with(true, basis[2:5]) == pytest.approx(1 / 3, abs=1e-4)
+    assert overlap_with(true, basis[[0, 5, 6]]) == pytest.approx(1 / 3, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.05, 1))
+def test_sessions_needed_is_where_the_share_stays(
+    shares: list[float], probability: float
+) -> None:
+    sessions, share = 4 * np.arange(1, len(shares) + 1), np.array(shares)
+    needed = sessions_needed(sessions, share, probability)
+    if np.isnan(needed):
+        assert share[-1] < probability
+        return
+    assert sessions[0] <= needed <= sessions[-1]
+    assert all(share[sessions >= needed] >= probability)
+    assert needed >= sessions_needed(sessions, np.maximum(share, 0.5), probability)
+
+
+def test_sessions_needed_between_steps() -> None:
+    sessions = np.array([4, 8, 16])
+    assert sessions_needed(sessions, np.array([0.0, 0.5, 1.0]), 0.75) == 12
+    assert sessions_needed(sessions, np.array([1.0, 0.5, 1.0]), 0.5) == 4
+    assert np.isnan(sessions_needed(sessions, np.array([1.0, 1.0, 0.7]), 0.8))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 300))
+def test_milestones_are_batches_up_to_the_budget(batch: int, most: int) -> None:
+    steps = milestones(batch, most)
+    assert steps[0] == batch
+    assert steps[-1] == max(most // batch, 1) * batch
+    assert all(np.diff(steps) > 0)
+    assert not any(step % batch for step in steps)
+
+
+def test_splits_keep_trials_and_repeats() -> None:
+    study = Study(CHOICE)  # 6 training, 6 test stimuli twice
+    each = splits(study, 18)
+    assert [split.name for split in each] == ["4 + 7", "6 + 6", "10 + 4", "4-6 + 6"]
+    assert [split.fixed for split in each] == [True, True, True, False]
+    assert all(split.design.test_repeats == 2 for split in each)
+    assert [split.name for split in splits(study, 36, (20,))] == [
+        "20 + 8",
+        "4-12 + 12",
+    ]
+    with pytest.raises(ValueError, match="16 training stimuli leave 2 of 18 trials"):
+        splits(study, 18, (16,))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
+def test_labels_of_lines_keep_apart(places: list[float]) -> None:
+    apart = np.sort(_apart(np.array(places), 0.08))
+    assert all(np.diff(apart) > 0.0799)
+    assert apart[-1] <= 1.0501
+
+
+def test_a_plan_from_end_to_end(tmp_path: Path) -> None:
+    text = study_text(session="shared_stimuli = true").replace(
+        '[stimuli]\nspace = "sphere"', '[stimuli]\nspace = "hypercube"\ndimensions = 2'
+    )
+    study, out = write_study(tmp_path, text), tmp_path / "out"
+    sizes = ["--studies", "3", "--sessions", "16", "--batch", "8", "--training", "6"]
+    more = ["--trials", "18", "--drop-out", "0.2", "--overlap", "0.8"]
+    ended = CliRunner().invoke(
+        main, ["plan", str(study), *sizes, *more, "--out", str(out)]
+    )
+    assert ended.exit_code == 0, ended.output
+    assert 'plan for method = "subject_model"' in ended.output
+    numbers = json.loads((out / "plan.json").read_text())
+    assert numbers["question"]["lost"] == 0.2
+    assert numbers["answer"].splitlines()[0] in ended.output
+    assert [split["name"] for split in numbers["splits"]] == [
+        "6 + 12",
+        "4-9 + 9, adaptive",  # as many of the trials as in the study
+    ]
+    for split in numbers["splits"]:
+        assert split["sessions"] == [8, 16]
+        assert min(split["lower_quartile"]) >= 0
+        assert max(split["upper_quartile"]) <= 1.0001
+        assert all(low <= high for low, high in split["probability_interval"])
+        assert min(split["regret"]) > -0.3
+    medians = np.array([split["median_overlap"] for split in numbers["splits"]])
+    assert medians[:, -1].mean() > medians[:, 0].mean() - 0.05
+    assert medians[:, -1].mean() > 0.5
+    with (out / "plan.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 3
+    assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('[simulated_subject]\nlearner = "kernel_ridge"\nfeatures = 20', "", "nobody"),
+        ("population = 4", 'population = 4\nmethod = "adam"', "it has no sessions"),
+        (
+            '[simulated_subject]\nlearner = "kernel_ridge"\nfeatures = 20',
+            '[objective]\naim = "mean"\n[groups.a]\nlearner = "ridge"\n[groups.b]',
+            "the groups a, b: plan each",
+        ),
+        ("test_stimuli = 6", "test_stimuli = 6\ntest_stimulus = 6", "test_stimulus"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    study = write_study(tmp_path, study_text().replace(old, new))
+    ended = CliRunner().invoke(main, ["plan", str(study)])
+    assert ended.exit_code == 1
+    assert ended.output.startswith("Error: ")
+    assert message in ended.output
+
+
+def test_a_budget_below_one_batch_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    ended = CliRunner().invoke(main, ["plan", str(study), "--sessions", "3"])
+    assert ended.exit_code == 2
+    assert "fewer than --batch 4" in ended.output

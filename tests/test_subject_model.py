@@ -1,0 +1,302 @@
+"""The subject model: its mathematics, what it recovers, and what it does not."""
+
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from meta_learner.adaptive_design import propose, training_sizes
+from meta_learner.assignment import Design
+from meta_learner.bias import (
+    bias_spectrum,
+    components,
+    expected_errors,
+    interval,
+    skill,
+    space_overlap,
+)
+from meta_learner.subject_fit import (
+    COLD,
+    Fit,
+    draw,
+    fit_model,
+    information,
+    precision_of,
+    start,
+)
+from meta_learner.subject_model import Evidence, SubjectModel, degree_for
+from server.evidence import Told, evidence_of
+from server.simulated_study import Progressing, Simulation, begin, run_batch
+from simulated_subjects.kernel_ridge import KernelRidge
+from simulated_subjects.responses import RESPONSE_MODELS, Graded, TwoChoice
+from simulated_subjects.unteachable import Unteachable
+from stimuli.circle import Circle
+from stimuli.hypercube import Hypercube
+from stimuli.sphere import Sphere
+
+SPHERE = {
+    "graded": SubjectModel(Sphere(), 3),
+    "choice": SubjectModel(Sphere(), 3, "choice"),
+}
+responses = st.sampled_from(["graded", "choice"])
+seeds = st.integers(0, 10_000)
+
+
+def some_sessions(response: str, seed: int, count: int = 3) -> list[Told]:
+    """Sessions of random labels and answers, of different sizes."""
+    rng = np.random.default_rng(seed)
+    sessions = []
+    for i in range(count):
+        n, m = 3 + i, 5 + i
+        x = np.asarray(Sphere().sample(jax.random.key(seed + i), n + m), float)
+        answers = rng.uniform(-1, 1, m)
+        if response == "choice":
+            answers = np.where(answers > 0, 1.0, -1.0)
+        sessions.append(Told(x[:n], rng.uniform(-1, 1, n), np.ones(n), x[n:], answers))
+    return sessions
+
+
+def some_parameters(model: SubjectModel, seed: int, private: float = -2.0) -> Any:
+    """A model that is neither isotropic nor at its prior mean."""
+    noise = np.random.default_rng(seed).normal(0, 0.2, model.parameters)
+    parameters = model.centre + noise.astype(np.float32)
+    parameters[-2:] = private
+    return jnp.asarray(parameters)
+
+
+@partial(jax.jit, static_argnums=0)
+def likelihood_of(
+    model: SubjectModel, parameters: jax.Array, evidence: Evidence
+) -> jax.Array:
+    each = jax.lax.map(lambda e: model.log_likelihood(parameters, e).sum(), evidence)
+    total: jax.Array = each.sum()
+    return total
+
+
+gradient_of = jax.jit(jax.grad(likelihood_of, argnums=1), static_argnums=0)
+scores_of = jax.jit(SubjectModel.scores, static_argnums=0)
+information_of = jax.jit(information, static_argnums=0)
+
+
+def test_a_kernel_has_one_amplitude_per_order_and_symmetric_deviations() -> None:
+    model = SPHERE["graded"]
+    parameters = some_parameters(model, 0)
+    amplitude = np.exp(np.asarray(parameters[:4]))[model.order]
+    deviation = np.asarray(model.root(parameters)) / amplitude[:, None]
+    assert np.allclose(deviation, deviation.T, atol=1e-4)
+    assert np.linalg.eigvalsh(deviation).min() > 0
+    without = np.array(parameters)
+    without[4:-5] = 0
+    assert np.allclose(model.kernel(jnp.asarray(without)), np.diag(amplitude**2))
+    # Twice a deviation is the square of it: the root is an exponential.
+    without[4:-5] = np.asarray(parameters[4:-5])
+    once = np.asarray(model.root(jnp.asarray(without))) / amplitude[:, None]
+    without[4:-5] *= 2
+    twice = np.asarray(model.root(jnp.asarray(without))) / amplitude[:, None]
+    assert np.allclose(once @ once, twice, rtol=1e-3, atol=1e-3)
+
+
+@settings(max_examples=10, deadline=None)
+@given(responses, seeds)
+def test_slopes_and_residuals_make_the_gradient_of_the_likelihood(
+    response: str, seed: int
+) -> None:
+    model = SPHERE[response]
+    # Without hierarchical terms the variance of an answer has no slope in the kernel.
+    parameters = some_parameters(model, seed, private=-20.0)
+    evidence = evidence_of(model, some_sessions(response, seed))
+    slopes, residuals = scores_of(model, parameters, evidence)
+    score = jnp.einsum("smi,sm->i", slopes, residuals)
+
+    gradient = gradient_of(model, parameters, evidence)
+    scale = float(jnp.abs(gradient).max())
+    assert np.allclose(score, gradient, atol=2e-3 * max(scale, 1.0))
+
+
+@settings(max_examples=10, deadline=None)
+@given(responses, seeds)
+def test_padding_adds_no_information(response: str, seed: int) -> None:
+    model = SPHERE[response]
+    parameters = some_parameters(model, seed)
+    told = some_sessions(response, seed)
+    small = evidence_of(model, told)
+    large = evidence_of(model, told, (5, 7, 9))
+    assert large.trained.shape[:2] == (5, 7)
+    for evidence in (small, large):
+        assert float(evidence.counted.sum()) == 3
+    assert np.allclose(
+        information_of(model, parameters, small),
+        information_of(model, parameters, large),
+        atol=1e-2,
+        rtol=1e-3,
+    )
+
+
+@settings(max_examples=10, deadline=None)
+@given(responses, seeds)
+def test_an_omitted_answer_counts_for_nothing(response: str, seed: int) -> None:
+    model = SPHERE[response]
+    parameters = some_parameters(model, seed)
+    (session,) = some_sessions(response, seed, 1)
+    left = session._replace(tested=session.tested[1:], answers=session.answers[1:])
+    omitted = session.answers.copy()
+    omitted[0] = np.nan
+    with_hole = evidence_of(model, [session._replace(answers=omitted)])
+    without = evidence_of(model, [left])
+    first, second = (likelihood_of(model, parameters, e) for e in (with_hole, without))
+    assert np.isclose(float(first), float(second), atol=1e-3)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seeds)
+def test_the_spectrum_does_not_depend_on_where_the_axes_point(seed: int) -> None:
+    model = SPHERE["graded"]
+    told = some_sessions("graded", seed, 6)
+    turn = Rotation.random(random_state=seed).as_matrix()
+    turned = [
+        t._replace(trained=t.trained @ turn, tested=t.tested @ turn) for t in told
+    ]
+    found = []
+    for sessions in (told, turned):
+        fit = fit_model(model, evidence_of(model, sessions), start(model), COLD)
+        values, _ = components(model, fit.parameters, 15)
+        found.append(np.log(np.asarray(values)))
+    assert np.allclose(found[0], found[1], atol=0.25)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seeds, st.integers(1, 8))
+def test_components_are_orthonormal_labellings_of_mean_zero(seed: int, k: int) -> None:
+    model = SPHERE["graded"]
+    values, rows = components(model, some_parameters(model, seed), k)
+    assert rows.shape == (k, model.functions - 1)
+    assert np.allclose(rows @ rows.T, np.eye(k), atol=1e-4)
+    assert (np.diff(values) <= 1e-5).all()
+    assert np.isclose(space_overlap(rows, rows), 1.0, atol=1e-4)
+    other = components(model, some_parameters(model, seed + 1), k)[1]
+    assert -1e-4 <= float(space_overlap(rows, other)) <= 1 + 1e-4
+
+
+def test_the_model_is_as_large_as_its_space_allows() -> None:
+    assert degree_for(Sphere()) == 4
+    assert degree_for(Circle()) == 12
+    assert degree_for(Hypercube(5)) == 2
+    whole = SubjectModel(Hypercube(5), 3)  # more functions than are correlated
+    assert whole.parameters < whole.functions**2 / 2
+
+
+def simulate(
+    learner: Any, response: str, sessions: int, studies: int = 3, lost: float = 0.0
+) -> tuple[Simulation, Progressing]:
+    """Finished studies, each of subjects and stimuli of its own."""
+    choice = response == "choice"
+    design = Design(10, 25 if choice else 50, 1, 2 if choice else 1, response)  # type: ignore[arg-type]
+    answers = TwoChoice(lapse=0.08) if choice else Graded()
+    model = SubjectModel(Sphere(), 3, response)  # type: ignore[arg-type]
+    simulation = Simulation(model, design, learner, answers, sessions, 10, lost)
+    state = begin(simulation, studies)
+    for i in range(sessions // 10):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(5), i), studies)
+        state = run_batch(simulation, state, jnp.int32(10 * i), keys)
+    return simulation, state
+
+
+finished = cache(simulate)
+
+
+def powers(simulation: Simulation, state: Progressing, order: int) -> np.ndarray:
+    """Power in an order of each component, ``(studies, components)``."""
+    model = simulation.model
+    within = model.order[1:] == order
+    each = [components(model, u, 8)[1] for u in state.fit.parameters]
+    return np.stack([np.asarray(rows**2)[:, within].sum(1) for rows in each])
+
+
+@pytest.mark.parametrize("response", ["graded", "choice"])
+def test_thirty_sessions_recover_a_kernel_and_its_diagnostic_control(
+    response: str,
+) -> None:
+    relu = finished(KernelRidge(), response, 30)
+    even = finished(KernelRidge(activation="absolute"), response, 30)
+    # Medians over studies of the worst of each group of components.
+    assert np.median(powers(*relu, 1)[:, :3].min(1)) >= 0.95
+    assert np.median(powers(*relu, 2)[:, 3:8].min(1)) >= 0.90
+    assert np.median(powers(*even, 2)[:, :5].min(1)) >= 0.90
+
+
+def test_lost_sessions_count_for_nothing() -> None:
+    _, whole = finished(KernelRidge(), "choice", 30)
+    _, state = simulate(KernelRidge(), "choice", 30, lost=1.0)
+    assert float(state.evidence.counted.sum()) == 0
+    assert np.allclose(state.fit.parameters, start(SPHERE["choice"]).parameters)
+    assert float(whole.evidence.counted.sum()) == 90
+
+
+def held_out_skill(learner: Any) -> list[float]:
+    """Skill of models on the sessions of another study of the same learner."""
+    simulation, state = finished(learner, "choice", 30)
+    of_study = [
+        jax.tree.map(lambda leaf, i=i: leaf[i], state.evidence) for i in range(3)
+    ]
+    return [
+        float(skill(simulation.model, state.fit.parameters[i], of_study[(i + 1) % 3]))
+        for i in range(3)
+    ]
+
+
+def test_held_out_sessions_are_predicted_where_there_is_something_to_predict() -> None:
+    # Of the variance of single choices, most of which is chance for any model.
+    assert min(held_out_skill(KernelRidge())) > 0.03
+    assert max(held_out_skill(Unteachable())) < 0.01
+
+
+def test_predicted_errors_have_the_order_of_the_learner() -> None:
+    simulation, state = finished(KernelRidge(), "choice", 30)
+    model, design, key = simulation.model, simulation.design, jax.random.key(2)
+    fit = jax.tree.map(lambda leaf: leaf[0], state.fit)
+    precision = precision_of(model, jax.tree.map(lambda e: e[0], state.evidence), fit)
+    draws = draw(fit, precision, 64, key)
+    low, median, high = interval(bias_spectrum(model, draws, design, key))
+    assert (low <= median).all()
+    assert (median <= high).all()
+    # A ReLU kernel without bias generalises order 1, then 2, and hardly order 3.
+    assert median[0] < median[1] < median[2]
+    assert high[0] < low[2]
+    first = components(model, fit.parameters, 4)[1]
+    errors = expected_errors(model, fit.parameters, first, design, key)
+    assert (errors[:3] < errors[3]).all()
+
+
+def test_proposals_are_labellings_with_a_number_of_training_stimuli() -> None:
+    simulation, state = finished(KernelRidge(), "choice", 30)
+    model, design = simulation.model, simulation.design
+    fit: Fit = jax.tree.map(lambda leaf: leaf[0], state.fit)
+    theta, trained = propose(
+        model, design, fit, state.precision[0], 3, jax.random.key(0)
+    )
+    assert theta.shape == (3, model.functions - 1)
+    assert np.allclose(jnp.linalg.norm(theta, axis=1), 1.0, atol=1e-4)
+    assert set(np.asarray(trained).tolist()) <= set(training_sizes(design))
+    again, _ = propose(model, design, fit, state.precision[0], 3, jax.random.key(0))
+    assert np.array_equal(theta, again)
+
+
+@given(st.integers(1, 200))
+def test_training_sizes_are_within_the_design(most: int) -> None:
+    sizes = training_sizes(Design(most, 10))
+    assert max(sizes) == most
+    assert min(sizes) >= min(most, 4)
+    assert list(sizes) == sorted(set(sizes))
+
+
+def test_response_models_have_a_subject_model() -> None:
+    for response in RESPONSE_MODELS:
+        model = SubjectModel(Circle(), 4, response)  # type: ignore[arg-type]
+        assert isinstance(evidence_of(model, []), Evidence)
+        assert model.parameters == len(model.centre)
