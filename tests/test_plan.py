@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 from small_study import CHOICE, study_text, write_study
 
 from analysis.plan_figure import _apart
+from analysis.plan_report import answer
 from meta_learner.bias import space_overlap
 from meta_learner.reference import overlap_with, reference
 from penchant import main
-from server.plan import milestones, sessions_needed, splits
+from server.plan import Course, Power, Question, milestones, sessions_needed, splits
 from server.study_file import Study
 
+SMALL = (
+    study_text()
+    .replace("generations = 2", 'generations = 2\nmethod = "subject_model"')
+    .replace('family = "linear"', 'family = "basis"\ndegree = 2')
+)
 SEEDS = st.integers(0, 2**20)
 VALUES = np.array([5.0, 3.0, 1.05, 1.0, 0.95, 0.2, 0.1])
 """Two leading components, three tied ones, and two that are not to be found."""
@@ -115,25 +121,24 @@ def test_labels_of_lines_keep_apart(places: list[float]) -> None:
     assert apart[-1] <= 1.0501
 
 
-def test_a_plan_from_end_to_end(tmp_path: Path) -> None:
-    text = study_text(session="shared_stimuli = true").replace(
-        '[stimuli]\nspace = "sphere"', '[stimuli]\nspace = "hypercube"\ndimensions = 2'
-    )
-    study, out = write_study(tmp_path, text), tmp_path / "out"
-    sizes = ["--studies", "3", "--sessions", "16", "--batch", "8", "--training", "6"]
+def test_a_plan_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.plan._TRUE_SESSIONS", 96)
+    study, out = write_study(tmp_path, SMALL), tmp_path / "out"
+    sizes = ["--studies", "3", "--sessions", "16", "--batch", "8", "--training", "5"]
     more = ["--trials", "18", "--drop-out", "0.2", "--overlap", "0.8"]
     ended = CliRunner().invoke(
         main, ["plan", str(study), *sizes, *more, "--out", str(out)]
     )
     assert ended.exit_code == 0, ended.output
-    assert 'plan for method = "subject_model"' in ended.output
+    assert "This is a plan for" not in ended.output  # it is the study's own method
     numbers = json.loads((out / "plan.json").read_text())
     assert numbers["question"]["lost"] == 0.2
+    assert numbers["budget"] == 8
     assert numbers["answer"].splitlines()[0] in ended.output
-    assert [split["name"] for split in numbers["splits"]] == [
-        "6 + 12",
-        "4-9 + 9, adaptive",  # as many of the trials as in the study
-    ]
+    names = [split["name"] for split in numbers["splits"]]
+    assert names == ["5 + 13", "4-9 + 9, adaptive"]
     for split in numbers["splits"]:
         assert split["sessions"] == [8, 16]
         assert min(split["lower_quartile"]) >= 0
@@ -147,6 +152,24 @@ def test_a_plan_from_end_to_end(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3
     assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_answer_names_the_best_split_and_how_sure_it_is() -> None:
+    study = Study(study_text())  # by an evolution strategy, of 8 sessions
+    few, many = splits(study, 12, (4,))[0], splits(study, 12, (6,))[0]
+    steps = np.array([4, 8])
+    good, bad = np.array([[0.0] * 4, [0.95] * 4]), np.array([[0.5] * 4] * 2)
+    courses = [Course(few, steps, good, bad[0]), Course(many, steps, bad, bad[0])]
+    question = Question(studies=4, sessions=8)
+    said = answer(study, Power(question, courses, 8, 0.1))
+    assert said.startswith(
+        "With 4 training and 8 test stimuli a study of this subject reaches an overlap "
+        "of 0.9 with probability 0.8 after 8 sessions: 4 of 4 simulated studies"
+    )
+    assert "(95 % interval of the probability 0.51 to 1.00)" in said
+    assert 'This is a plan for method = "subject_model"' in said
+    never = answer(study, Power(question, courses[1:], 8, 0.1))
+    assert "is not reached within 8 sessions.\nThe best split is 6 training" in never
 
 
 @pytest.mark.parametrize(
