@@ -22,7 +22,7 @@ demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 test: lint ## lint, then all tests but the slow ones
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
 validate: $(VENV)/.dev ## slow scientific checks
 	$(BIN)/pytest -m slow --timeout 7200

@@ -80,7 +80,9 @@ SUBJECTS = {
     "absolute_kernel": Subject(
         Sphere(), 4, KernelRidge(activation="absolute"), (5,), (2,)
     ),
-    "relu_network": Subject(Sphere(), 4, ReluNetwork(), (3, 5), (1, 2)),
+    "relu_network": Subject(Sphere(), 4, ReluNetwork(steps=1000), (3, 5), (1, 2)),
+    # As the paper trains it: of 20 stimuli it learns nothing of order 2.
+    "relu_network_200": Subject(Sphere(), 4, ReluNetwork(), (3, 5), (1, 2)),
     "anisotropic": Subject(
         Hypercube(5, "gaussian"),
         2,

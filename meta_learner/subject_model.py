@@ -44,8 +44,8 @@ _LEAST_VARIANCE = 1e-4
 # log slope, side bias, logit lapse; log gain, side bias, log noise; log of the
 # relative standard deviation of individual kernels; log private label noise.
 _PRIORS = {
-    "choice": ((np.log(2.0), 0.0, -2.5, -2.0, -3.5), (0.4, 0.3, 1.0, 1.0, 1.0)),
-    "graded": ((0.0, 0.0, -2.0, -2.0, -3.5), (0.3, 0.3, 1.5, 1.0, 1.0)),
+    "choice": ((np.log(2.0), 0.0, -2.5, -2.0, -5.0), (0.4, 0.3, 1.0, 1.0, 1.25)),
+    "graded": ((0.0, 0.0, -2.0, -2.0, -5.0), (0.3, 0.3, 1.5, 1.0, 1.25)),
 }
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 # Before JAX loads it: threads of small solves wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -14,16 +13,6 @@ from small_study import open_desk
 
 from server.desk import Desk
 from server.journal import Journal
-
-# What one process has compiled, the servers that tests start need not. A folder for
-# each process that runs tests, since JAX does not lock it.
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-_CACHE = Path(__file__).parents[1] / ".pytest_cache" / "jax" / _WORKER
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE)
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
-_OURS: Any = jax.config  # has no types
-_OURS.update("jax_compilation_cache_dir", str(_CACHE))
-_OURS.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @pytest.fixture(scope="module")

@@ -127,8 +127,7 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
         for moment in moments:
             with penchant(folder, *serve, "--simulated"):
                 wait_for(url)
-                while length(journal) < moment:
-                    time.sleep(0.01)
+                grow(journal, moment)
                 # leaving the block sends SIGKILL
         with penchant(folder, *serve, "--simulated"):
             assert there.wait(timeout=240) == 0
@@ -151,9 +150,13 @@ def read(journal: Path) -> list[Any]:
         return [event.fact for event in opened.read()]
 
 
-def length(journal: Path) -> int:
-    """Events on disk, seen from another process."""
-    return len(read(journal))
+def grow(journal: Path, events: int) -> None:
+    """Wait until so many events are on disk, seen from another process."""
+    for _ in range(12_000):
+        if len(read(journal)) >= events:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"no {events} events in {journal}")
 
 
 def only(facts: list[Any], kind: type[Any]) -> list[Any]:

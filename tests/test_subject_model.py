@@ -164,10 +164,14 @@ def test_the_spectrum_does_not_depend_on_where_the_axes_point(seed: int) -> None
     ]
     found = []
     for sessions in (told, turned):
-        fit = fit_model(model, evidence_of(model, sessions), start(model), COLD)
-        values, _ = components(model, fit.parameters, 15)
-        found.append(np.log(np.asarray(values)))
-    assert np.allclose(found[0], found[1], atol=0.25)
+        evidence = evidence_of(model, sessions)
+        fit = fit_model(model, evidence, start(model), COLD)
+        drawn = draw(fit, precision_of(model, evidence, fit), 64, jax.random.key(seed))
+        values = jax.vmap(lambda u: components(model, u, 15)[0])
+        found.append(np.log(np.asarray(values(jnp.stack([fit.parameters, *drawn])))))
+    # A fit ends where little is left to gain, not to the last digit: a fraction of
+    # what the sessions leave open.
+    assert np.all(np.abs(found[0][0] - found[1][0]) < 0.4 * found[0][1:].std(0))
 
 
 @settings(max_examples=20, deadline=None)
