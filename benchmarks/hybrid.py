@@ -7,8 +7,9 @@ with 8 % lapses, 32 candidates a generation, first component. Both find it from 
 same seeds; printed is the relative generalisation error, without response noise, of
 256 fresh individuals on the labelling that would be frozen after so many sessions.
 
-Subjects: a kernel of absolute-value features, which the model can describe; one that
-answers as its nearest training stimulus; one that was born with its answers.
+Subjects: a kernel of absolute-value features and penalty .1, which the model can
+describe; one that answers as its nearest training stimulus; one born with its
+answers.
 """
 
 import argparse

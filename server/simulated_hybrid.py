@@ -31,14 +31,11 @@ from meta_learner.hybrid import (
 )
 from meta_learner.labelling import Labeller, Series, freeze
 from meta_learner.objective import Floats
-from meta_learner.subject_fit import Fit, fit_model, start
+from meta_learner.subject_fit import COLD, WARM, Fit, fit_model, start
 from meta_learner.subject_model import Evidence, SubjectModel
 from simulated_subjects.individual import run_sessions
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import ResponseModel
-
-_STEPS = 2
-"""Steps of a fit after each generation: it starts from the one before."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def run_component(
                 )
             )
             window = _slid(window, sessions.evidence)
-            fit = fit_model(model, window, fit, _STEPS)
+            fit = fit_model(model, window, fit, COLD if i == 0 else WARM)
         now = Predictions(sessions.measured, sessions.standard_errors, expected, given)
         past.append(now)
         losses = jnp.asarray(reduced(judgement, now), jnp.float32)
