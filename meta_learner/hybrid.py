@@ -22,6 +22,13 @@ from meta_learner.labelling import Labeller, Series
 from meta_learner.objective import Floats
 from meta_learner.subject_model import NUISANCES, Evidence, SubjectModel
 
+HELPED = ("CMA_ES", "DES", "LES", "Rm_ES", "SNES", "Sep_CMA_ES", "SimpleES")
+"""Strategies that can be helped: they learn from candidates whichever these are.
+
+Others remember what they drew for each, draw them in pairs, or compare each with its
+parent.
+"""
+
 TIMES = 6
 """Generations proposed for one that is shown."""
 
