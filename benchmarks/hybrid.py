@@ -22,12 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from meta_learner.evolution import Evolution
-from meta_learner.hybrid import HELPED
+from meta_learner.hybrid import HELPED, judge
 from meta_learner.labelling import Labeller
-from server.dry_run import dry_run
-from server.events import GenerationTold
-from server.journal import Journal
-from server.study import replay
+from server.dry_run import course
 from server.study_file import Study
 from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.learner import Learner
@@ -131,31 +128,26 @@ def true_error(
 
 def searched(
     given: argparse.Namespace, seed: int, helped: bool
-) -> tuple[list[float], float]:
-    """Errors after each number of sessions, and the mean trust in the model."""
+) -> tuple[list[float], list[float]]:
+    """Errors after each number of sessions, and the trust that the model then has."""
     named = f'method = "hybrid"\nstrategy = "{given.strategy}"'
     text = STUDY.format(
         seed=seed,
         search=named if helped else f'method = "{given.strategy}"',
-        generations=max(given.sessions) // POPULATION,
+        # One more: in the end a search is frozen, and begins anew.
+        generations=max(given.sessions) // POPULATION + 1,
         family=given.family,
     )
     study = Study(text)
     # Not all of them can be named in a study file.
-    study.learners[""] = SUBJECTS[given.subject]
-    journal = Journal("sqlite://", study.name)
-    dry_run(study, journal)
-    facts = [event.fact for event in journal.read()]
-    told = [i for i, fact in enumerate(facts) if isinstance(fact, GenerationTold)]
-    errors = []
-    for sessions in given.sessions:
-        state = replay(study, facts[: told[sessions // POPULATION - 1] + 1])
+    learner = study.learners[""] = SUBJECTS[given.subject]
+    errors, trusts = [], []
+    for state in course(study, given.sessions):
         assert isinstance(study.search, Evolution)
         best, key = study.search.best(state.search), jax.random.key(seed)
-        learner = study.learners[""]
         errors.append(float(true_error(study.labeller, learner, best, key)))
-    judged = [f.judgement for f in facts if isinstance(f, GenerationTold)]
-    return errors, float(np.mean([row[0] for row in judged])) if helped else 0.0
+        trusts.append(judge(state.help.past).trust if state.help else 0.0)
+    return errors, trusts
 
 
 def main() -> None:
@@ -173,8 +165,8 @@ def main() -> None:
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         (alone, _), (helped, trust) = (searched(given, seed, h) for h in (False, True))
         gains.append(np.subtract(alone, helped))
-        print(seed, "alone ", np.round(alone, 3))
-        print(seed, "hybrid", np.round(helped, 3), f"trust {trust:.2f}", flush=True)
+        print(seed, "alone ", np.round(alone, 3), flush=True)
+        print(seed, "hybrid", np.round(helped, 3), "trust", np.round(trust, 2))
     spread = np.std(gains, 0, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
     print("gain", np.mean(gains, 0).round(3), "standard error", np.round(spread, 3))
 

@@ -145,7 +145,11 @@ class Study:
         if self.null:
             return None
         space, family = self.labeller.space, self.labeller.family
-        degree = family.degree if isinstance(family, Basis) else degree_for(space)
+        degree = degree_for(space)
+        if isinstance(family, Basis):
+            # An order more than labellings have: answers have it, and the model
+            # proves right sooner.
+            degree = min(family.degree + 1, max(family.degree, degree))
         return SubjectModel(space, degree, session.response)
 
     @property

@@ -26,7 +26,7 @@ from meta_learner.subject_fit import start
 from meta_learner.subject_model import SubjectModel
 from server import helping
 from server.desk import Desk
-from server.dry_run import dry_run
+from server.dry_run import course, dry_run
 from server.events import (
     ComponentFrozen,
     Fact,
@@ -447,6 +447,55 @@ def test_a_study_file_that_a_model_cannot_help_is_refused(fault: str) -> None:
     with pytest.raises(StudyFileError) as refused:
         Study(TEXT.replace(*change))
     assert fault in str(refused.value)
+
+
+EVEN = """
+[study]
+name = "even"
+seed = {seed}
+[stimuli]
+space = "sphere"
+[session]
+training_stimuli = 12
+test_stimuli = 12
+[search]
+{search}
+population = 16
+generations = 13
+[labelling]
+family = "basis"
+degree = 3
+[simulated_subject]
+learner = "kernel_ridge"
+activation = "absolute"
+[simulated_responses]
+noise = 0.4
+omission = 0.05
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_help_finds_the_order_of_an_even_subject_sooner() -> None:
+    """Only order 2 can be learnt of those up to 3: the search has to find it."""
+    alone, helped = (
+        np.array([even_powers(seed, search) for seed in range(8)])
+        for search in ('method = "CMA_ES"', HYBRID)
+    )
+    gain = helped - alone
+    assert (gain.mean(0) > 0.08).all(), gain
+    assert (gain.mean(0) > 2 * gain.std(0, ddof=1) / np.sqrt(len(gain))).all(), gain
+
+
+def even_powers(seed: int, search: str) -> list[float]:
+    """Power in order 2 of where a search stands after 96 and 192 sessions."""
+    study = Study(EVEN.format(seed=seed, search=search))
+    assert isinstance(study.search, Evolution)
+    powers = []
+    for state in course(study, (96, 192)):
+        power = np.asarray(study.search.best(state.search)) ** 2
+        powers.append(float(power[3:8].sum() / power.sum()))
+    return powers
 
 
 def _search_of(every: list[Fact]) -> list[Any]:
