@@ -137,6 +137,17 @@ def test_without_skill_a_whole_study_is_that_of_evolution(
     assert told[0] == told[1]
 
 
+def test_a_course_is_that_of_a_dry_run(whole: Journal) -> None:
+    told = facts(whole, GenerationTold)
+    study = small_study(TEXT)
+    for state, generations in zip(course(study, (8, 20)), (1, 3), strict=True):
+        assert state.sessions_ended == 8 * generations
+        assert state.help is not None
+        measured = [past.measured for past in state.help.past]
+        expected = [np.array(fact.predictions[0]) for fact in told[:generations]]
+        np.testing.assert_array_equal(measured, expected)
+
+
 def test_trust_is_earned_anew_for_each_component(whole: Journal) -> None:
     first = [f for f in facts(whole, GenerationTold) if f.generation == 0]
     assert [fact.judgement for fact in first] == [list(UNTRIED)] * 2
