@@ -143,6 +143,8 @@ def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
     Relative errors are those of the sessions that scored a candidate, in columns
     of each group where the study has groups (:func:`error_column`);
     ``sessions_so_far`` counts every session begun up to and including this one.
+    Where a model helps the search, ``trust`` is how far it had proved right and
+    ``screened`` how many candidates are its choice.
     Of a gradient study a row is a meta-step: one candidate, whose error is the
     mean of its individuals, and ``sessions`` are these.
     """
@@ -161,6 +163,8 @@ def generations_frame(record: Record, sessions: pd.DataFrame) -> pd.DataFrame:
     errors = [_errors(scored, keys, group) for group in record.study.groups]
     for more in (begun, used, *errors, _told(record).set_index(keys)):
         table = table.join(more, on=keys)
+    if record.study.helper:
+        table["screened"] = [len(fact.screened) for fact in asked]
     counts = ["sessions", "scored"]
     table[counts] = table[counts].fillna(0).astype(int)
     table["told_at"] = _time(table["told_at"])
@@ -278,9 +282,10 @@ def _told(record: Record) -> pd.DataFrame:
     ):
         losses = pd.Series(fact.losses, dtype=float)
         row = (fact.component, fact.generation, at, losses.min(), losses.median())
-        rows.append(row)
+        rows.append((*row, *fact.judgement[:1]))
     columns = ["component", "generation", "told_at", "best_loss", "median_loss"]
-    return pd.DataFrame(rows, columns=columns)
+    helped = ["trust"] if record.study.helper else []
+    return pd.DataFrame(rows, columns=[*columns, *helped])
 
 
 def _feature_names(record: Record) -> list[str]:

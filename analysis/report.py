@@ -141,6 +141,7 @@ def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
             }
             for group in finding.record.study.groups
         ],
+        **_trust(finding, component),
         "leading_order": found.order,
         "power": number(found.power),
         "null_median": number(found.null_median),
@@ -164,6 +165,22 @@ def _component_numbers(finding: Finding, component: int) -> dict[str, Any]:
                 strict=True,
             )
         },
+    }
+
+
+def _trust(finding: Finding, component: int) -> dict[str, Any]:
+    """How far a model that helped the search was trusted."""
+    table = finding.frames.generations
+    if finding.record.study.helper is None:
+        return {}
+    own = table[table["component"] == component]
+    trust = own["trust"].dropna()
+    return {
+        "model_trust": {
+            "mean": number(trust.mean()),
+            "last": number(trust.iloc[-1] if len(trust) else np.nan),
+            "candidates_screened": int(own["screened"].sum()),
+        }
     }
 
 

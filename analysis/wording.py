@@ -185,7 +185,7 @@ def _how_it_was_searched(finding: Finding) -> str:
         )
     most = "up to " if study.by_model else ""
     how = (
-        f"by {search.method} with {search.population:,} candidates in each of "
+        f"by {search.searched_by} with {search.population:,} candidates in each of "
         f"{search.generations:,} generations per component"
     )
     if study.by_model:
@@ -194,11 +194,28 @@ def _how_it_was_searched(finding: Finding) -> str:
             "which components are the leading eigenfunctions, in sessions that tell "
             f"most about it, {search.population:,} at a time"
         )
+    if study.helper:
+        how += _how_it_was_helped(finding)
     return (
         f"{how}. A session had {most}{design.training_trials:,} training trials "
         f"({design.training_stimuli:,} stimuli) and {design.test_trials:,} test trials "
         f"({design.test_stimuli:,} others), with {design.response} responses "
         f"and {design.feedback}s as feedback"
+    )
+
+
+def _how_it_was_helped(finding: Finding) -> str:
+    """How far the model of the subject was trusted, for the end of a sentence."""
+    table = finding.frames.generations
+    last = table.dropna(subset="trust").groupby("component")["trust"].last()
+    each = ", ".join(map(_percent, last)) or "not known yet"
+    return (
+        ", helped by a model of the subject, a kernel machine fitted to the newest "
+        "sessions, as far as it had proved right on sessions that it had not seen: it "
+        "chose candidates and took noise out of errors. Share of the differences "
+        "between labellings that it had predicted, at the end of each component: "
+        f"{each}; candidates of its choice: {int(table['screened'].sum()):,} of "
+        f"{int(table['candidates'].sum()):,}"
     )
 
 

@@ -40,6 +40,8 @@ STYLES = {
     "des_mlp": ("#d55e00", "-"),
     "des_mlp_null": ("#d55e00", ":"),
     "cma_es_basis": ("#009e73", "-"),
+    "hybrid": ("#56b4e9", "-"),
+    "hybrid_null": ("#56b4e9", ":"),
     "snes_basis": ("#cc79a7", "-"),
     "des_basis": ("#e69f00", "-"),
 }
@@ -126,7 +128,7 @@ def ratios(runs: pd.DataFrame) -> list[str]:
     lines = []
     for condition in ("graded", "choice"):
         rows = runs[(runs.subject == "absolute_kernel") & (runs.condition == condition)]
-        rows = rows[~rows.method.str.endswith("_null")]
+        rows = rows[~rows.method.str.endswith("_null") & (rows.method != "hybrid")]
         first = rows.assign(power=rows["power"].map(lambda p: p[0]))
         course = first.groupby(["method", "sessions"])["power"].median()
         plain = course.drop(SUBJECT_MODEL, level="method", errors="ignore")

@@ -23,12 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.helped import helped_study
 from meta_learner.assignment import Design, draw_assignments
 from meta_learner.bias import components, labels_of
 from meta_learner.evolution import Evolution, State
 from meta_learner.families import MLP, Basis, LabellingFamily
 from meta_learner.labelling import Labeller
 from meta_learner.subject_model import SubjectModel
+from server.dry_run import course
 from server.simulated_study import Progressing, Simulation, begin, run_batch
 from simulated_subjects.fourier_ridge import FourierRidge
 from simulated_subjects.gains import Gains
@@ -53,6 +55,9 @@ GRID = 2048
 POPULATION = 16
 BUDGETS = (80, 320, 1280, 5120, 25_600, 102_400)
 """Sessions of evolution, for its first component alone."""
+
+HYBRID, HYBRID_MOST = "hybrid", 5120
+"""CMA_ES with the model's help, and its largest budget: it takes minutes a seed."""
 
 TOGETHER = 5
 """Seeds in one compiled program; whatever their number, it is compiled once."""
@@ -363,8 +368,35 @@ def losses(
     return relative
 
 
+def hybrid(
+    subject: Subject, condition: Condition, seeds: list[int], most: int
+) -> Recovered:
+    """First component of evolution that the model helps, on the subject's basis."""
+    search = {
+        "strategy": "CMA_ES",
+        "population": POPULATION,
+        "generations": HYBRID_MOST // POPULATION + 1,
+    }
+    who = condition.learner(subject.learner), condition.responses
+    studies = [
+        helped_study(subject.space, condition.design, search, subject.degree, who, seed)
+        for seed in seeds
+    ]
+    budgets = [b for b in BUDGETS if b <= min(most, HYBRID_MOST)]
+    # A lost session is given again, and counts.
+    done = [round(budget * (1 - condition.lost)) for budget in budgets]
+    grid = subject.space.grid(GRID)
+    for budget, *states in zip(
+        budgets, *(course(s, done) for s in studies), strict=True
+    ):
+        best = [s.study.search.best(s.search) for s in states]
+        labels = [studies[0].labeller.labels((), theta, grid) for theta in best]
+        yield budget, jnp.stack(labels)[:, None]
+
+
 METHODS: dict[str, Callable[[Subject, Condition, list[int], int], Recovered]] = {
     "subject_model": subject_model,
+    HYBRID: hybrid,
     **{name: partial(evolution, name) for name in EVOLUTION},
 }
 """A method: the labels it stands at after more and more sessions."""
@@ -453,6 +485,8 @@ def add(path: Path, row: dict[str, Any]) -> None:
 
 def last_sessions(method: str, most: int) -> int:
     """Number of sessions at which a method is done."""
+    if method.removesuffix(NULL) == HYBRID:
+        return max(b for b in BUDGETS if b <= min(most, HYBRID_MOST))
     if method.removesuffix(NULL) in EVOLUTION:
         return max(b for b in BUDGETS if b <= most)
     ends = np.cumsum([b for _, batches in STAGES for b in batches])

@@ -20,7 +20,7 @@ import numpy as np
 from server.desk import Desk
 from server.dry_run import dry_run
 from server.journal import Journal
-from server.modelling import Question, answer
+from server.modelling import Question
 from server.steps import question
 from server.study_file import Study
 
@@ -78,7 +78,7 @@ def refits(asked: Question, stop: threading.Event, seconds: list[float]) -> None
     """Fit again and again, as after one more session."""
     while not stop.is_set():
         begun = time.perf_counter()
-        answer(asked)
+        asked.answer()
         seconds.append(time.perf_counter() - begun)
 
 
@@ -100,7 +100,7 @@ def main() -> None:
         one_more = Question(
             study, tuple(state.told), (), state.search, len(state.told) - 1, 0, 0
         )
-        answer(one_more)  # compiled from here on
+        one_more.answer()  # compiled from here on
         times: dict[bool, list[np.ndarray]] = {False: [], True: []}
         fits: list[float] = []
         for turn in range(6):

@@ -22,6 +22,13 @@ from meta_learner.labelling import Labeller, Series
 from meta_learner.objective import Floats
 from meta_learner.subject_model import NUISANCES, Evidence, SubjectModel
 
+HELPED = ("CMA_ES", "DES", "LES", "Rm_ES", "SNES", "Sep_CMA_ES", "SimpleES")
+"""Strategies that can be helped: they learn from candidates whichever these are.
+
+Others remember what they drew for each, draw them in pairs, or compare each with its
+parent.
+"""
+
 TIMES = 6
 """Generations proposed for one that is shown."""
 
@@ -73,9 +80,14 @@ UNTRIED = Judgement(0.0, 0.0, 0.0, 0.0)
 
 
 class _Effect(NamedTuple):
-    """A slope, the factor that shrinks it, the sum of squares that it explained."""
+    """A slope and its standard error, what shrinks it, and what it explained.
+
+    ``kept`` is 0 of a slope that is not clearly above 0; ``explained`` the sum of
+    squares.
+    """
 
     slope: float
+    error: float
     kept: float
     explained: float
 
@@ -200,17 +212,19 @@ def screen(
 def judge(past: Sequence[Predictions]) -> Judgement:
     """What the model has earned in past generations, of as many candidates each.
 
-    Differences of gain within generations are regressed on those predicted. With
-    slope b of standard error se, ``trust`` is (1 - (2 se / b)^2)+, 0 of few sessions,
-    times the predicted sum of squares over that of measured gains without their
-    noise and what the sessions' own stimuli explain; what else differs by chance, as
-    individuals do, counts against the model. The shrunk slope and ``beta`` bear the
-    same factor (positive-part James-Stein). ``weight`` is noise over noise and model
-    error (inverse variances, empirical Bayes): of the true differences of error that
-    the model accounts for ``trust``, and the rest is its error.
+    Differences of gain within generations are regressed on those predicted of the
+    sessions. With slope b of standard error se, ``trust`` is (1 - (2 se / b)^2)+,
+    0 of few sessions, times the predicted sum of squares over that of measured gains
+    without their noise; what else differs by chance, as individuals do, counts
+    against the model. The shrunk slope, which is ``beta``, bears the same factor
+    (positive-part James-Stein). As labellings differ less than sessions, their own
+    slope is less certain: two standard errors above it is the most that ``slope``
+    may be, and ``trust`` is less by the same quotient. ``weight`` is noise over noise
+    and model error (inverse variances, empirical Bayes): of the true differences of
+    error the model accounts for ``trust``, and the rest is its error.
     """
     # By gains, since of a few choices a session's error is mostly the noise of a
-    # square: with 20 stimuli asked twice it hides what 500 sessions would show.
+    # square: with 20 stimuli asked twice its standard error is 1.2.
     if not past:
         return UNTRIED
     recent = Predictions(*np.stack(past[-RECENT:], axis=1).astype(float))
@@ -220,25 +234,26 @@ def judge(past: Sequence[Predictions]) -> Judgement:
     freedom = int(there.sum() - there.any(-1).sum())
     if freedom < 3:
         return UNTRIED
-    measured = _centred(recent.measured[:, 1], there)
-    expected = _centred(recent.expected[:, 1], there)
-    stimuli = _centred((recent.given - recent.expected)[:, 1], there)
-    labelling = _effect(measured, expected, freedom - 1)
-    left = measured - labelling.kept * labelling.slope * expected
-    shown = _effect(left, stimuli, freedom - 2)
+    measured, given, expected = (
+        _centred(part[:, 1], there)
+        for part in (recent.measured, recent.given, recent.expected)
+    )
     noise, gain_noise = (
         float(np.square(recent.standard_error[:, i][there]).mean()) for i in (0, 1)
     )
+    whole = _effect(measured, given, freedom - 1)
+    beta = whole.kept * whole.slope
+    if beta == 0:
+        return UNTRIED
+    alone = _effect(measured - whole.slope * (given - expected), expected, freedom - 1)
+    borne = min(1.0, max(0.0, alone.slope + _DOUBT * alone.error) / whole.slope)
     true = np.square(measured).sum() - gain_noise * freedom
-    true -= shown.kept * shown.explained
-    trust = labelling.kept * labelling.explained
-    trust /= max(true, labelling.explained, 1e-12)
-    beta, slope = shown.kept * shown.slope, labelling.kept * labelling.slope
+    trust = borne * whole.kept * whole.explained / max(true, whole.explained)
     if trust == 0:
         return Judgement(0.0, 0.0, beta, 0.0)
     spread = np.square(_centred(recent.expected[:, 0], there)).sum() / freedom
-    missed = (1 / trust - 1) * labelling.slope**2 * spread
-    return Judgement(trust, slope, beta, noise / max(noise + missed, 1e-12))
+    missed = (1 / trust - 1) * whole.slope**2 * spread
+    return Judgement(trust, borne * beta, beta, noise / max(noise + missed, 1e-12))
 
 
 def reduced(judgement: Judgement, now: Predictions) -> Floats:
@@ -273,13 +288,12 @@ def _centred(values: Floats, there: Any) -> Floats:
 
 
 def _effect(y: Floats, x: Floats, freedom: int) -> _Effect:
-    """Slope of centred ``y`` on ``x``, 0 where not clearly above."""
-    power = float(np.square(x).sum())
-    slope = max(float((x * y).sum()), 0.0) / max(power, 1e-12)
-    variance = float(np.square(y - slope * x).sum()) / freedom
-    explained = slope**2 * power
-    kept = max(0.0, 1 - _DOUBT**2 * variance / max(explained, 1e-12))
-    return _Effect(slope, kept, explained)
+    """Slope of centred ``y`` on ``x``."""
+    power = max(float(np.square(x).sum()), 1e-12)
+    slope = float((x * y).sum()) / power
+    error = float(np.sqrt(np.square(y - slope * x).sum() / freedom / power))
+    kept = max(0.0, 1 - (_DOUBT * error / slope) ** 2) if slope > 0 else 0.0
+    return _Effect(slope, error, kept, slope**2 * power)
 
 
 def _outlook(

@@ -83,6 +83,13 @@ def fit_model(
     return end.fit
 
 
+def refit(model: SubjectModel, evidence: Evidence, before: Fit) -> Fit:
+    """The model fitted to all ``evidence``, from where it stood."""
+    first = bool((before.parameters == start(model).parameters).all())
+    fit: Fit = fit_model(model, evidence, before, COLD if first else WARM)
+    return fit
+
+
 @partial(jax.jit, static_argnums=2)
 def draw(fit: Fit, precision: jax.Array, n: int, key: jax.Array) -> jax.Array:
     """Draws from the posterior of the parameters, ``(n, parameters)``."""

@@ -7,7 +7,7 @@ import jax
 from meta_learner.adaptive_design import propose
 from meta_learner.assignment import Design
 from meta_learner.bias import components
-from meta_learner.subject_fit import COLD, WARM, Fit, fit_model, precision_of, start
+from meta_learner.subject_fit import Fit, precision_of, refit, start
 from meta_learner.subject_model import Evidence, SubjectModel
 
 
@@ -43,9 +43,7 @@ class SubjectSearch:
 
     def tell(self, state: Fit, evidence: Evidence) -> Fit:
         """The model fitted to all evidence, from where it stood."""
-        first = bool((state.parameters == start(self.model).parameters).all())
-        told: Fit = fit_model(self.model, evidence, state, COLD if first else WARM)
-        return told
+        return refit(self.model, evidence, state)
 
     def best(self, state: Fit, k: int) -> jax.Array:
         """The components, ``(k, genes)``."""

@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.events import ClientSeen, Fact, SessionEnded
 from server.journal import Journal, JournalError
-from server.modelling import Question, answer
 from server.protocol import (
     PROTOCOL,
     Abandon,
@@ -65,8 +64,8 @@ class Desk:
     ) -> None:
         """Open or resume the study; raises ``ResumeError`` if it is another one.
 
-        With ``beside`` a search that infers the subject works it out in a thread of
-        its own, so that no trial waits for it; else between two messages.
+        With ``beside`` a model of the subject is worked out in a thread of its own,
+        so that no trial waits for it; else between two messages.
         """
         self.state = StudyState(study)
         self._journal = journal
@@ -85,7 +84,7 @@ class Desk:
                 f"{mode}: simulated and real subjects never share a journal"
             )
         self._inferring = threading.Event()
-        self._beside = beside and study.by_model
+        self._beside = beside and study.infers
         self.advance()
         if self.state.theta is not None:
             self.state.drawn(0)  # compile before the first subject waits for it
@@ -145,12 +144,12 @@ class Desk:
             asked = question(self.state)
         if asked is None:
             return False
-        fact = answer(asked)
+        fact = asked.answer()
         with self._lock:
             # Sessions may have begun or ended meanwhile: a fit stands, as far as it
             # goes; labellings stand unless others were asked, or the search is over.
             now = question(self.state)
-            if now and _alike(now, asked):
+            if now and now.step == asked.step:
                 self.commit([fact])
             self.advance()
         return True
@@ -162,7 +161,7 @@ class Desk:
 
     def _inferred(self) -> Fact | None:
         asked = None if self._beside else question(self.state)
-        return answer(asked) if asked else None
+        return asked.answer() if asked else None
 
     def _infer_for_ever(self) -> None:
         while True:
@@ -349,9 +348,3 @@ class Desk:
         ]
         if silent:
             self.commit(silent)
-
-
-def _alike(now: Question, asked: Question) -> bool:
-    """Whether what was worked out for one question answers the other."""
-    same_kind = (now.wanted > 0) == (asked.wanted > 0)
-    return same_kind and now.generation == asked.generation

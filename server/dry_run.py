@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -42,15 +42,33 @@ def dry_run(
     _give_up_open_sessions(desk)
     if progress:
         progress(desk.summary())  # a null, and what was done before, is done by now
+    rates = _run(desk, np.inf if sessions is None else sessions, progress)
+    return float(np.nanmedian(rates)) if rates else float("nan")
+
+
+def course(study: Study, sessions: Iterable[int]) -> Iterator[StudyState]:
+    """The state of a study in process after each number of sessions, rising.
+
+    For benchmarks: its journal is kept in memory, and lost. The state is one and the
+    same, and moves on.
+    """
+    study.stand_ins()
+    desk = Desk(study, Journal("sqlite://", study.name), mode="dry-run")
+    for limit in sessions:
+        _run(desk, limit)
+        yield desk.state
+
+
+def _run(desk: Desk, limit: float, progress: Progress | None = None) -> list[float]:
+    """Generations until so many sessions or the end; the subjects a second of each."""
     rates = []
-    limit = np.inf if sessions is None else sessions
-    run = run_meta_steps if study.by_gradient else _run_generation
+    run = run_meta_steps if desk.state.study.by_gradient else _run_generation
     while not desk.state.finished and desk.state.sessions_ended < limit:
         rates.append(run(desk))
         desk.advance()
         if progress:
             progress(desk.summary())
-    return float(np.nanmedian(rates)) if rates else float("nan")
+    return rates
 
 
 def _run_generation(desk: Desk) -> float:

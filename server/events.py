@@ -30,6 +30,8 @@ class GenerationAsked:
 
     ``penalties`` (candidates, 2) are label distribution and orthogonality;
     ``training_stimuli`` (candidates,) those of each, empty where the study says so.
+    ``screened`` are the candidates that a model put in place of what the search
+    proposed first.
     """
 
     component: int
@@ -37,6 +39,7 @@ class GenerationAsked:
     theta: list[list[float]]
     penalties: list[list[float]]
     training_stimuli: list[int] = field(default_factory=list)
+    screened: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,18 @@ class ElitesChosen:
 
 @dataclass(frozen=True)
 class GenerationTold:
-    """The meta-losses (candidates,) that moved the search; null if unscored."""
+    """The meta-losses (candidates,) that moved the search; null if unscored.
+
+    Where a model helps the search, ``judgement`` is how far it was trusted and
+    ``predictions`` (4, 2, candidates) what was measured and predicted, as in
+    ``meta_learner.hybrid``; else they are empty.
+    """
 
     component: int
     generation: int
     losses: list[float | None]
+    judgement: list[float] = field(default_factory=list)
+    predictions: list[list[list[float | None]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,8 @@ class MetaSteps:
 @dataclass(frozen=True)
 class ModelFitted:
     """The subject model, fitted to the first ``sessions`` finished sessions.
+
+    Of a hybrid search to the newest of those that have scored a candidate.
 
     ``parameters``, ``deviations`` and ``weight`` as in ``meta_learner.subject_fit``,
     float32 in shortest exact decimals. ``width`` is that of the credible interval

@@ -45,16 +45,31 @@ class Question(NamedTuple):
     generation: int
     wanted: int
 
+    @property
+    def step(self) -> tuple[str, int]:
+        """Which step of the study this is."""
+        return "ask" if self.wanted else "fit", self.generation
 
-def answer(question: Question) -> ModelFitted | GenerationAsked:
-    """The fact that the next step adds; slow, and changes nothing."""
-    return _ask(question) if question.wanted else _fit(question)
+    def answer(self) -> ModelFitted | GenerationAsked:
+        """The fact that this step adds; slow, and changes nothing."""
+        return _ask(self) if self.wanted else _fit(self)
 
 
 def fit_of(fact: ModelFitted) -> Fit:
     """The fit that a fact tells."""
     arrays = (fact.parameters, fact.deviations, fact.weight)
     return Fit(*(jnp.asarray(np.array(a, np.float32)) for a in arrays))
+
+
+def fitted_fact(fit: Fit, sessions: int, width: float | None = None) -> ModelFitted:
+    """The fact that tells a fit to so many sessions."""
+    return ModelFitted(
+        sessions,
+        exact_decimals(fit.parameters),
+        exact_decimals(fit.deviations),
+        float(np.asarray(fit.weight).astype(str)),
+        width,
+    )
 
 
 def _fit(question: Question) -> ModelFitted:
@@ -64,13 +79,7 @@ def _fit(question: Question) -> ModelFitted:
     width = None
     if study.file.stopping.width is not None:
         width = round(_width(study, evidence, fit, len(question.told)), 4)
-    return ModelFitted(
-        len(question.told),
-        exact_decimals(fit.parameters),
-        exact_decimals(fit.deviations),
-        float(np.asarray(fit.weight).astype(str)),
-        width,
-    )
+    return fitted_fact(fit, len(question.told), width)
 
 
 def _ask(question: Question) -> GenerationAsked:

@@ -6,12 +6,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from meta_learner.assignment import Design
 from meta_learner.catalogue import SEARCHES
+from meta_learner.hybrid import HELPED
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED
 from meta_learner.objective import AIMS, CONTRASTS
 
 SUBJECT_MODEL = "subject_model"
 """The method that infers the subject."""
+
+HYBRID = "hybrid"
+"""The method in which a model of the subject helps an evolution strategy."""
+
+METHODS = (*SEARCHES, SUBJECT_MODEL, HYBRID)
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
 
@@ -87,11 +93,13 @@ class SearchSection(Section):
     By an evosax strategy; by gradient (``adam``, ``adagrad``): then each generation
     is a meta-step and ``population`` its simulated individuals; or by inferring the
     subject (``subject_model``): then ``population`` sessions are asked together,
-    and ``generations`` of them serve all components.
+    and ``generations`` of them serve all components; or by an evolution ``strategy``
+    that a model of the subject helps (``hybrid``).
     ``re_evaluate`` best candidates of each generation have a second session.
     """
 
     method: str = "DES"
+    strategy: str | None = None
     population: Annotated[int, Field(ge=1, le=4096)] = 32
     generations: Annotated[int, Field(ge=1, le=100_000)] = 80
     step_size: Annotated[float, Field(gt=0)] | None = None
@@ -108,10 +116,29 @@ class SearchSection(Section):
 
     @model_validator(mode="after")
     def _known_method(self) -> "SearchSection":
-        if self.method not in (*SEARCHES, SUBJECT_MODEL):
-            known = ", ".join(sorted([*SEARCHES, SUBJECT_MODEL]))
+        if self.method not in METHODS:
+            known = ", ".join(sorted(METHODS))
             raise ValueError(f"unknown method {self.method!r}; known: {known}")
         return self
+
+    @model_validator(mode="after")
+    def _a_strategy_that_can_be_helped(self) -> "SearchSection":
+        if self.strategy is not None and self.method != HYBRID:
+            raise ValueError(
+                f"strategy is what method = {HYBRID!r} helps: expected none with "
+                f"method = {self.method!r}"
+            )
+        if self.strategy not in (None, *HELPED):
+            raise ValueError(
+                f"strategy is {self.strategy!r}, expected one that a model can help: "
+                f"{', '.join(HELPED)}"
+            )
+        return self
+
+    @property
+    def searched_by(self) -> str:
+        """Name of the search that proposes candidates, in :data:`SEARCHES` if there."""
+        return (self.strategy or "DES") if self.method == HYBRID else self.method
 
 
 class VerificationSection(Section):

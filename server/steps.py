@@ -30,6 +30,7 @@ from server.events import (
     StudyOpened,
 )
 from server.evidence import told
+from server.helping import HelpQuestion
 from server.modelling import MOST_ASKED, Question
 from server.session import Session
 from server.study import StudyState
@@ -61,8 +62,8 @@ def advance(state: StudyState) -> Fact | None:
     if state.generation == file.search.generations:
         best = study.search.best(state.search)
         return ComponentFrozen(state.component, exact_decimals(best))
-    if study.by_gradient:
-        return None  # its meta-steps are the dry run's to take
+    if study.by_gradient or study.helper:
+        return None  # the dry run takes meta-steps; of a model, see `question`
     if state.theta is None:
         theta, _ = state.ask()
         cost = penalties(study.labeller, state.series, theta)
@@ -83,7 +84,39 @@ def advance(state: StudyState) -> Fact | None:
     return None
 
 
-def question(state: StudyState) -> Question | None:
+def question(state: StudyState) -> Question | HelpQuestion | None:
+    """What a model of the subject has to work out next, if anything."""
+    return _modelling(state) if state.help is None else _helping(state)
+
+
+def _helping(state: StudyState) -> HelpQuestion | None:
+    """What the model that helps a search works out next.
+
+    First a fit to the generation told last; then candidates; once they are scored,
+    what the search is told of them.
+    """
+    search = state.study.file.search
+    searching = state.component < state.study.file.study.components
+    if not searching or state.generation == search.generations:
+        return None
+    if state.theta is not None and not state.scores.scored.all():
+        return None
+    assert state.help is not None
+    return HelpQuestion(
+        state.study,
+        state.component,
+        state.generation,
+        state.series,
+        state.search,
+        state.help,
+        state.theta,
+        state.scores.errors.copy(),
+        state.scores.standard_errors.copy(),
+        state.penalties,
+    )
+
+
+def _modelling(state: StudyState) -> Question | None:
     """What a search that infers the subject has to work out next, if anything.
 
     First a fit, where sessions have ended since the last; then labellings, where

@@ -40,6 +40,7 @@ from server.events import (
     VerificationAsked,
 )
 from server.evidence import Told, told
+from server.helping import Help, no_help
 from server.modelling import MOST_ASKED, fit_of
 from server.scores import Place, Scores
 from server.session import Session, apply_responded
@@ -90,6 +91,8 @@ class StudyState:
         """Candidates asked so far, of all generations."""
         self.settled = False
         """Whether the stopping rule ended the search."""
+        self.help: Help | None = no_help(study.helper) if study.helper else None
+        """What is known of the model that helps the search, if one does."""
         self._drawn: dict[int, list[Assignments]] = {}
 
     @singledispatchmethod
@@ -223,7 +226,7 @@ class StudyState:
             self.asked += len(fact.theta)
             return
         asked, self.search = self.ask()
-        if not np.array_equal(asked, self.theta):
+        if (asked != self.theta).any(1).sum() > len(fact.screened):
             warnings.warn(
                 f"generation {fact.generation} of the journal cannot be computed again "
                 "to the last digit by the versions of JAX or evosax installed here; "
@@ -284,6 +287,8 @@ class StudyState:
             self.scores.take(
                 place, *(objective.counted(m, fact.label_variance) for m in measured)
             )
+            if self.help and self.verification is None:
+                self.help = self.help.taken(session)
             (combined,) = objective.combined(errors[place[:1], :])
             if not np.isnan(combined):
                 best = np.inf if self.best_error is None else self.best_error
@@ -298,6 +303,8 @@ class StudyState:
         self.search = self.study.search.tell(
             self.search, self.theta, jnp.asarray(losses)
         )
+        if self.help:
+            self.help = self.help.moved_on(fact)
         self.theta = None
         over = [name for name, session in self.sessions.items() if session.over]
         for name in over[:-KEPT_SESSIONS]:
@@ -306,6 +313,9 @@ class StudyState:
 
     @apply.register
     def _fit(self, fact: ModelFitted) -> None:
+        if self.help:
+            self.help = self.help.refitted(fact)
+            return
         self.search, self.fitted = fit_of(fact), fact.sessions
         rule = self.study.file.stopping
         if rule.width is not None and fact.width is not None:
@@ -329,6 +339,8 @@ class StudyState:
         self.component += 1
         self.generation = 0
         self.theta = None
+        if self.help:
+            self.help = self.help._replace(past=())
         if not self.study.by_model:  # whose model finds all components at once
             key = named_key(self.study.seed, "search", self.component)
             self.search = self.study.search.init(key)

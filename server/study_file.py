@@ -16,11 +16,11 @@ from meta_learner.gradient import Gradient
 from meta_learner.labelling import Labeller
 from meta_learner.objective import Objective
 from meta_learner.psychometric import Psychometric
-from meta_learner.subject_model import SubjectModel
+from meta_learner.subject_model import SubjectModel, degree_for
 from meta_learner.subject_search import SubjectSearch
 from server.build import build, build_learner, faults_of
 from server.fit import misfits
-from server.sections import SUBJECT_MODEL, StudyFile
+from server.sections import HYBRID, SUBJECT_MODEL, StudyFile
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
@@ -40,7 +40,8 @@ class Study:
     Immutable; ``text`` is the file as written and ``sha256`` the hash of
     it and of the stimulus table that it names. ``groups`` are the names of the
     groups of subjects, the chosen one of a contrast first, or one empty name;
-    ``learners`` are those that stand in for them in a dry run.
+    ``learners`` are those that stand in for them in a dry run. ``helper`` is the
+    model of the subject that helps an evolution strategy, if one does.
     """
 
     def __init__(self, text: str, null: bool = False) -> None:
@@ -80,6 +81,7 @@ class Study:
                 named_key(0), self.design.training_stimuli + self.design.test_stimuli
             )
             self.search = self._search()
+            self.helper = self._helper()
         except ValueError as error:
             raise StudyFileError(str(error)) from error
         if self.by_gradient:
@@ -101,7 +103,7 @@ class Study:
         space, family = self.labeller.space, self.labeller.family
         if search.method != SUBJECT_MODEL:
             sizes = [search.step_size] if search.step_size else []
-            return SEARCHES[search.method](
+            return SEARCHES[search.searched_by](
                 search.population, family.genes(space), *sizes
             )
         constructed = ("standardised", "exact")
@@ -122,6 +124,33 @@ class Study:
             )
         model = SubjectModel(space, family.degree, self.design.response)
         return SubjectSearch(model, self.design, search.population)
+
+    def _helper(self) -> SubjectModel | None:
+        """The model that helps the search; a null has nobody to model."""
+        if self.file.search.method != HYBRID:
+            return None
+        session = self.file.session
+        if self.file.groups or self.file.search.re_evaluate:
+            raise ValueError(
+                "search.method is hybrid, whose model is of one subject, and of one "
+                "session on each candidate: expected no groups and re_evaluate = 0. "
+                "An evosax strategy on its own, such as DES, takes both"
+            )
+        if self.file.objective.error != "relative" or session.psychometric:
+            raise ValueError(
+                "search.method is hybrid, whose model predicts errors relative to the "
+                'variance of labels: expected objective.error = "relative" and no '
+                "session.psychometric"
+            )
+        if self.null:
+            return None
+        space, family = self.labeller.space, self.labeller.family
+        degree = degree_for(space)
+        if isinstance(family, Basis):
+            # An order more than labellings have: answers have it, and the model
+            # proves right sooner.
+            degree = min(family.degree + 1, max(family.degree, degree))
+        return SubjectModel(space, degree, session.response)
 
     @property
     def name(self) -> str:
@@ -178,6 +207,11 @@ class Study:
     def by_model(self) -> bool:
         """Whether the search infers the subject from every answer."""
         return isinstance(self.search, SubjectSearch)
+
+    @property
+    def infers(self) -> bool:
+        """Whether a model of the subject is fitted, to search by or to help."""
+        return self.by_model or self.helper is not None
 
     def _check_gradient(self) -> None:
         """Refuse what a gradient would pass over in silence."""

@@ -1,8 +1,5 @@
 """Evolution helped by the subject model: exact without skill, better with it."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,28 +9,18 @@ from meta_learner import hybrid
 from meta_learner.assignment import Design
 from meta_learner.evolution import Evolution
 from meta_learner.families import Basis
-from meta_learner.hybrid import UNTRIED, Predictions, judge, reduced, screen
+from meta_learner.hybrid import HELPED, UNTRIED, Predictions, judge, reduced, screen
 from meta_learner.labelling import Labeller
 from meta_learner.objective import Floats
 from meta_learner.subject_fit import start
 from meta_learner.subject_model import SubjectModel
-from server import simulated_hybrid
-from server.simulated_hybrid import Generation, HybridStudy, run_component
-from simulated_subjects.kernel_ridge import KernelRidge
-from simulated_subjects.responses import Graded
 from stimuli.sphere import Sphere
 
 POPULATION = 16
 SPHERE = Sphere()
-STUDY = HybridStudy(
-    Labeller(SPHERE, Basis(3)),
-    Design(12, 12),
-    Evolution("CMA_ES", POPULATION, 15),
-    KernelRidge(activation="absolute"),
-    Graded(noise=0.4, omission=0.05),
-    SubjectModel(SPHERE, 3, "graded"),
-    window=64,
-)
+SEARCH = Evolution("CMA_ES", POPULATION, 15)
+LABELLER, DESIGN = Labeller(SPHERE, Basis(3)), Design(12, 12)
+MODEL = SubjectModel(SPHERE, 3, "graded")
 
 
 def generations(
@@ -60,9 +47,9 @@ def generations(
 
 
 def test_without_trust_evolution_proposes_what_is_shown() -> None:
-    state = STUDY.search.init(jax.random.key(0))
-    asked, after = STUDY.search.ask(state, jax.random.key(1))
-    theta, also = hybrid.proposals(STUDY.search, state, jax.random.key(1), 3)
+    state = SEARCH.init(jax.random.key(0))
+    asked, after = SEARCH.ask(state, jax.random.key(1))
+    theta, also = hybrid.proposals(SEARCH, state, jax.random.key(1), 3)
     assert theta.shape == (3 * POPULATION, 15)
     for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(also), strict=True):
         if one.dtype == jnp.float32:
@@ -163,7 +150,7 @@ def test_the_order_of_candidates_means_nothing() -> None:
 
 def test_a_labelling_that_the_subject_finds_easy_is_predicted_to_be() -> None:
     """Amplitude of order 2 raised, the others lowered: order 2 is the easy one."""
-    parameters = start(STUDY.model).parameters
+    parameters = start(MODEL).parameters
     parameters = parameters.at[:4].set(jnp.array([0.0, -3.0, 2.0, -3.0]))
     easy, hard = jnp.zeros((2, 15)).at[0, 5].set(1.0).at[1, 1].set(1.0)
     errors, gains = predicted(jnp.stack([easy, hard]), parameters)
@@ -171,52 +158,31 @@ def test_a_labelling_that_the_subject_finds_easy_is_predicted_to_be() -> None:
     assert gains[0] > 0.5 > gains[1]
 
 
-def test_without_skill_a_whole_study_is_that_of_evolution(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("strategy", HELPED)
+def test_strategies_that_are_helped_learn_from_whichever_candidates(
+    strategy: str,
 ) -> None:
-    def unskilled(past: Sequence[Predictions]) -> hybrid.Judgement:
-        del past
-        return UNTRIED
-
-    monkeypatch.setattr(simulated_hybrid, "judge", unskilled)
-    helped = run(0, 3, helped=True)[-1]
-    np.testing.assert_array_equal(helped.best, run(0, 3, helped=False)[-1].best)
-
-
-@pytest.mark.slow
-def test_help_finds_the_order_of_an_even_subject_sooner() -> None:
-    """Only order 2 can be learnt of those up to 3: the search has to find it."""
-    powers = np.array(
-        [
-            [even_power(run(seed, 12, helped)[-1]) for helped in (False, True)]
-            for seed in range(4)
-        ]
-    )
-    alone, helped = powers.T
-    assert helped.mean() > alone.mean() + 0.08, powers
-    assert (helped > alone).sum() >= 3, powers
-
-
-def run(seed: int, generations: int, helped: bool) -> list[Generation]:
-    """A study of the kernel subject."""
-    study = replace(STUDY, helped=helped)
-    return list(run_component(study, (), seed, generations))
-
-
-def even_power(generation: Generation) -> float:
-    """Share of the power of a labelling in order 2."""
-    power = np.asarray(generation.best) ** 2
-    return float(power[3:8].sum() / power.sum())
+    """They do not remember what they drew, nor does the order of candidates matter."""
+    search = Evolution(strategy, POPULATION, 15)
+    begun = search.init(jax.random.key(0))
+    losses = jax.random.normal(jax.random.key(2), (POPULATION,))
+    theta, asked = search.ask(begun, jax.random.key(1))
+    _, other = search.ask(begun, jax.random.key(3))
+    order = np.random.default_rng(0).permutation(POPULATION)
+    told = search.best(search.tell(asked, theta, losses))
+    for state, order_ in ((other, np.arange(POPULATION)), (asked, order)):
+        again = search.best(search.tell(state, theta[order_], losses[order_]))
+        np.testing.assert_allclose(told, again, atol=1e-5)
 
 
 def predicted(theta: jax.Array, parameters: jax.Array | None = None) -> Floats:
     """Errors and gains expected of labellings, by default before any session."""
     if parameters is None:
-        parameters = start(STUDY.model).parameters
+        parameters = start(MODEL).parameters
     both = hybrid.predicted_errors(
-        STUDY.model,
-        STUDY.labeller,
-        STUDY.design,
+        MODEL,
+        LABELLER,
+        DESIGN,
         parameters,
         (),
         theta,
