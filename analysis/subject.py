@@ -31,14 +31,8 @@ from meta_learner.bias import (
     expected_errors,
     space_overlap,
 )
-from meta_learner.subject_fit import (
-    COLD,
-    Fit,
-    draw,
-    fit_model,
-    precision_of,
-    start,
-)
+from meta_learner.posterior import posterior_draws
+from meta_learner.subject_fit import COLD, Fit, fit_model, start
 from meta_learner.subject_model import (
     NUISANCES,
     Evidence,
@@ -185,9 +179,8 @@ def _reanalyse_group(
     subjects, content = zip(*(sessions[int(i)] for i in kept), strict=True)
     evidence = evidence_of(model, content, (size, 1, 1))
     fit = fit_model(model, evidence, start(model), COLD)
-    precision = precision_of(model, evidence, fit)
     draw_key, error_key = jax.random.split(named_key(study.seed, "reanalysis"))
-    draws = draw(fit, precision, DRAWS, draw_key)
+    draws = posterior_draws(model, evidence, fit, DRAWS, draw_key)
     modes, null = _null(model, evidence, content, permutations)
     every = jnp.concatenate([draws, fit.parameters[None], *modes])
     spectra = np.asarray(bias_spectrum(model, every, study.design, error_key), float)

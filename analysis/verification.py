@@ -5,45 +5,62 @@ import math
 import numpy as np
 
 from analysis.record import Record
-from meta_learner.verification import Comparison, Verdict, verdicts
-from server.events import SessionEnded, SessionOpened, VerificationAsked
+from analysis.recovery import Floats
+from meta_learner.generalisation import shortfall
+from meta_learner.verification import Comparison, Measured, Verdict, verdicts
+from server.events import SessionEnded, VerificationAsked
+from server.evidence import finished_sessions, told
 
 
 def verified(record: Record) -> list[Verdict]:
     """A verdict for each component of a study, as far as it has been verified.
 
-    Empty where nothing was. Of a study with groups the errors are combined as its
+    Empty where nothing was. Of a study with groups the measures are combined as its
     aim says, and as a session of every group on one labelling is needed, those
     without one are left out.
     """
     asked = record.facts(VerificationAsked)
     if not asked:
         return []
-    study, roles = record.study, np.array(asked[0].roles)
-    components = np.array(asked[0].components)
-    errors = np.full((len(roles), len(study.groups)), np.nan)
-    opened = {
-        fact.session: fact
-        for fact in record.facts(SessionOpened)
-        if fact.component == study.file.study.components
-    }
-    for ended in record.facts(SessionEnded):
-        session = opened.get(ended.session)
-        if session and ended.used and ended.error is not None and ended.label_variance:
-            place = session.candidate, study.groups.index(session.group)
-            errors[place] = study.objective.counted(ended.error, ended.label_variance)
-    combined = study.objective.combined(errors)
+    roles, components = np.array(asked[0].roles), np.array(asked[0].components)
+    every = range(record.study.file.study.components)
+    errors, shortfalls = _combined(record, len(roles))
 
-    def of(role: str, component: int) -> np.ndarray:
-        chosen: np.ndarray = combined[(roles == role) & (components == component)]
-        return chosen
+    def of(role: str, component: int) -> Measured:
+        chosen = (roles == role) & (components == component)
+        return Measured(errors[chosen], shortfalls[chosen])
 
-    every = range(study.file.study.components)
     return verdicts(
         [of("component", k) for k in every],
         of("null", -1),
         [of("matched", k) for k in every],
     )
+
+
+def _combined(record: Record, labellings: int) -> tuple[Floats, Floats]:
+    """Relative error and shortfall of each labelling, of all groups ``(labellings,)``.
+
+    NaN where there is none.
+    """
+    study = record.study
+    errors = np.full((labellings, len(study.groups)), np.nan)
+    shortfalls = errors.copy()
+    used = {fact.session: fact for fact in record.facts(SessionEnded) if fact.used}
+    for session in finished_sessions(event.fact for event in record.events):
+        opened = session.opened
+        ended = used.get(opened.session)
+        if opened.component != study.file.study.components or ended is None:
+            continue
+        if ended.error is None or not ended.label_variance:
+            continue
+        place = opened.candidate, study.groups.index(opened.group)
+        errors[place] = study.objective.counted(ended.error, ended.label_variance)
+        answers = told(session).answers
+        labels = np.array(opened.y)[opened.trials[opened.training_trials :]]
+        there = np.isfinite(answers)
+        shortfalls[place] = shortfall(labels[there], answers[there], study.psychometric)
+    combined = study.objective.combined
+    return combined(errors), combined(shortfalls)
 
 
 def in_words(verdict: Verdict) -> str:
@@ -58,12 +75,18 @@ def in_words(verdict: Verdict) -> str:
         else "not told apart from those"
     )
     return (
-        f"Verification: {confirmed}. In {null.component_sessions} fresh sessions the "
-        f"relative error was {null.component_error:.2f}. It was "
-        f"{null.control_error:.2f} for labellings found without a learner (difference "
-        f"{_interval(null)}) and {matched.control_error:.2f} for random ones of the "
-        f"same power in each order (difference {_interval(matched)}: {special})."
+        f"Verification: {confirmed}. In {null.component_sessions} fresh sessions "
+        f"{_carried(null.component_shortfall, null.component_error)}. Of labellings "
+        "found without a learner "
+        f"{_carried(null.control_shortfall, null.control_error)} (difference of the "
+        f"shortfalls {_interval(null)}), and of random ones of the same power in each "
+        f"order {_carried(matched.control_shortfall, matched.control_error)} "
+        f"(difference {_interval(matched)}: {special})."
     )
+
+
+def _carried(shortfall: float, error: float) -> str:
+    return f"the shortfall was {shortfall:.2f} and the relative error {error:.2f}"
 
 
 def _interval(comparison: Comparison) -> str:

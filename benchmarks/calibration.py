@@ -28,7 +28,8 @@ from benchmarks.sessions_to_recovery import (
     model_of,
 )
 from meta_learner.bias import bias_spectrum, components, expected_errors, interval
-from meta_learner.subject_fit import COLD, WARM, draw, fit_model, precision_of, start
+from meta_learner.posterior import posterior_draws
+from meta_learner.subject_fit import COLD, WARM, fit_model, precision_of, start
 from server.simulated_study import (
     Progressing,
     Simulation,
@@ -45,7 +46,7 @@ INDIVIDUALS = 2000
 OUT = Path("benchmarks/results/calibration.jsonl")
 
 
-def simulation_of(subject: Subject, sessions: int) -> Simulation:
+def simulation_of(subject: Subject, sessions: int, batch: int = BATCH) -> Simulation:
     """Two-choice studies of a subject."""
     condition = CONDITIONS["choice"]
     model = model_of(subject, "choice")
@@ -55,7 +56,7 @@ def simulation_of(subject: Subject, sessions: int) -> Simulation:
         subject.learner,
         condition.responses,
         sessions=sessions,
-        batch=BATCH,
+        batch=batch,
     )
 
 
@@ -74,17 +75,17 @@ def true_spectrum(subject: Subject) -> jax.Array:
     """Error per order on fresh individuals, of random labellings within it."""
     order = jnp.asarray(model_of(subject).order[1:])
     orders = jnp.arange(1, int(order.max()) + 1)
-    random = jax.random.normal(jax.random.key(2), (8, 1, len(order)))
+    random = jax.random.normal(jax.random.key(2), (64, 1, len(order)))
     random *= order[None] == orders[:, None]
-    errors = fresh_errors(subject, INDIVIDUALS // 4, random.reshape(-1, len(order)))
-    means: jax.Array = errors.reshape(8, -1).mean(0)
+    errors = fresh_errors(subject, INDIVIDUALS // 10, random.reshape(-1, len(order)))
+    means: jax.Array = errors.reshape(64, -1).mean(0)
     return means
 
 
 def intervals(simulation: Simulation, study: Any, key: jax.Array) -> dict[str, Any]:
     """Intervals of one study, and its components."""
-    model, (_, fit, precision) = simulation.model, study
-    drawn = draw(fit, precision, DRAWS, key)
+    model, (evidence, fit, _) = simulation.model, study
+    drawn = posterior_draws(model, evidence, fit, DRAWS, key)
     spectrum = interval(bias_spectrum(model, drawn, simulation.design, key))
     rows = components(model, fit.parameters, 5)[1]
     of_rows = partial(expected_errors, model)

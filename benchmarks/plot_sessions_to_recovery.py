@@ -29,6 +29,7 @@ TARGETS = [
 GROUPS: dict[str, tuple[slice, ...]] = {
     "relu_kernel": (THREE, FIVE),
     "relu_network": (THREE, FIVE),
+    "relu_network_200": (THREE, FIVE),
 }
 GROUPS |= {"absolute_kernel": (FIRST_FIVE,), "ring": (slice(0, 2),)}
 GROUPS |= {"anisotropic": (slice(0, 1), slice(1, 4))}
@@ -44,6 +45,8 @@ STYLES = {
     "hybrid_null": ("#56b4e9", ":"),
     "snes_basis": ("#cc79a7", "-"),
     "des_basis": ("#e69f00", "-"),
+    "hybrid": ("#000000", "-"),
+    "hybrid_null": ("#000000", ":"),
 }
 
 
@@ -196,7 +199,7 @@ def main() -> None:
         ]
     )
     (folder.parent / "sessions_to_recovery.md").write_text(text)
-    figure = Figure(figsize=(15, 3.6), layout="constrained")
+    figure = Figure(figsize=(17, 3.6), layout="constrained")
     panels = figure.subplots(1, len(GROUPS), sharex=True, sharey=True)
     for axes, subject in zip(panels, GROUPS, strict=True):
         draw(axes, runs[runs.condition == "choice"], subject)

@@ -14,6 +14,9 @@ from meta_learner.subject_model import Evidence, SubjectModel
 _SETS = 16
 """Draws of stimuli over which an error is averaged."""
 
+_WITHIN, _SETS_WITHIN = 32, 4
+"""Random labellings of an order, and draws of stimuli for each: these differ less."""
+
 CREDIBLE = (0.05, 0.5, 0.95)
 """Quantiles of a 90 % credible interval, with its median."""
 
@@ -73,21 +76,22 @@ def space_overlap(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.sum((a @ b.T) ** 2) / a.shape[0]
 
 
-@partial(jax.jit, static_argnums=(0, 3))
+@partial(jax.jit, static_argnums=(0, 3, 5))
 def expected_errors(
     model: SubjectModel,
     parameters: jax.Array,
     coefficients: jax.Array,
     design: Design,
     key: jax.Array,
+    sets: int = _SETS,
 ) -> jax.Array:
     """Relative generalisation error of labellings ``(k, functions - 1)``, ``(k,)``.
 
     Of an individual that the model describes, in sessions of ``design``: squared
     difference of label and prediction over the variance of labels, averaged over
-    draws of stimuli that follow from ``key``.
+    ``sets`` draws of stimuli that follow from ``key``.
     """
-    stimuli = _stimuli(model, design, key)
+    stimuli = _stimuli(model, design, key, sets)
     root, nuisance = model.root(parameters), parameters[-5:]
 
     def of_labelling(coefficients: jax.Array) -> jax.Array:
@@ -114,13 +118,15 @@ def bias_spectrum(
     orders = jnp.arange(1, int(model.order.max()) + 1)
     label_key, stimulus_key = jax.random.split(key)
     within = (order[None] == orders[:, None]).astype(jnp.float32)
-    random = jax.random.normal(label_key, (8, 1, len(order))) * within
+    random = jax.random.normal(label_key, (_WITHIN, 1, len(order))) * within
     random /= jnp.linalg.norm(random, axis=-1, keepdims=True)
 
     def one(parameters: jax.Array) -> jax.Array:
         flat = random.reshape(-1, len(order))
-        errors = expected_errors(model, parameters, flat, design, stimulus_key)
-        means: jax.Array = errors.reshape(8, -1).mean(0)
+        errors = expected_errors(
+            model, parameters, flat, design, stimulus_key, _SETS_WITHIN
+        )
+        means: jax.Array = errors.reshape(_WITHIN, -1).mean(0)
         return means
 
     spectra: jax.Array = jax.lax.map(one, draws)
@@ -181,10 +187,12 @@ def _signed(rows: jax.Array) -> jax.Array:
     return rows * jnp.sign(largest)
 
 
-def _stimuli(model: SubjectModel, design: Design, key: jax.Array) -> jax.Array:
+def _stimuli(
+    model: SubjectModel, design: Design, key: jax.Array, sets: int
+) -> jax.Array:
     """Basis at stimuli of several sessions, ``(sets, n, functions)``."""
     n = design.training_stimuli + design.test_stimuli
-    keys = jax.random.split(key, _SETS)
+    keys = jax.random.split(key, sets)
     return jax.vmap(lambda key: model.basis(model.space.sample(key, n)))(keys)
 
 
@@ -205,5 +213,7 @@ def _error(
     predicted = model.predict(root, seen)
     varied = jnp.exp(2 * nuisance[3]) * predicted.individual
     varied += jnp.exp(2 * nuisance[4]) * predicted.private
+    if design.feedback == "reward":  # labels are taught by rewards drawn from them
+        varied += predicted.smoother**2 @ ((1 - y[:n] ** 2) / repeats)
     missed = jnp.mean((predicted.f - y[n:]) ** 2 + varied)
     return missed / jnp.maximum(jnp.var(y[n:]), 1e-6)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from meta_learner.psychometric import Psychometric
 
@@ -68,3 +69,22 @@ def generalisation_error(
         label_variance=float(ideal.var()),
         test_trials=int(n.sum()),
     )
+
+
+def shortfall(
+    labels: ArrayLike,
+    answers: ArrayLike,
+    psychometric: Psychometric | None = None,
+) -> float:
+    """1 less the slope of answers on ideal answers, ``(trials,)`` each; answered only.
+
+    0 where all of the labelling came back, 1 where nothing did, whatever the side
+    bias. Other than the error it cannot tell noise from wrong answers, and is linear
+    in answers: of a few choices it says far more. NaN without two different labels.
+    """
+    y, answer = np.asarray(labels, float), np.asarray(answers, float)
+    ideal = y if psychometric is None else psychometric.expected(y)
+    if len(ideal) < 2 or np.ptp(ideal) == 0:
+        return float("nan")
+    away = ideal - ideal.mean()
+    return float(1 - away @ answer / (away @ away))

@@ -11,7 +11,7 @@ from meta_learner.subject_model import Evidence, SubjectModel
 COLD, WARM = 40, 15
 """Steps of a fit, at most: from the prior, and after a few more sessions."""
 
-_DEVIATION, _DEVIATION_COUNT = 0.15, 2.0
+_DEVIATION, _DEVIATION_COUNT = 0.05, 2.0
 """Prior scale of entries of W, and how many observations it counts as."""
 
 _PARTS = (1.0, 0.5, 0.25)

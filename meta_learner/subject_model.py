@@ -68,9 +68,13 @@ class Evidence(NamedTuple):
 
 
 class _Predicted(NamedTuple):
-    """Of each test trial: prediction ``f``, and two variances of unit scale."""
+    """Of each test trial: prediction ``f``, and two variances of unit scale.
+
+    ``smoother`` (test trials, training stimuli) makes predictions of what was taught.
+    """
 
     f: jax.Array
+    smoother: jax.Array
     individual: jax.Array
     private: jax.Array
     slope: jax.Array
@@ -155,6 +159,7 @@ class SubjectModel:
         unlearnt = asked - smoother @ learnt
         return _Predicted(
             f=smoother @ seen.targets,
+            smoother=smoother,
             # A kernel that differs by a small symmetric random matrix (in units of
             # Lambda's root) moves predictions by these variances.
             individual=(weights @ weights) * jnp.sum(unlearnt**2, 1),

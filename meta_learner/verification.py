@@ -9,22 +9,36 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from scipy.stats import ttest_ind
 
 LEVEL = 0.05
 """Probability that a study without bias confirms a component, at most."""
 
 
-class Comparison(NamedTuple):
-    """Relative error of controls less that of the component, with its interval.
+class Measured(NamedTuple):
+    """Sessions on labellings of one role, ``(sessions,)`` each; NaN for none.
 
-    ``low`` and ``high`` bound it with 90 % confidence shared by all components of
-    the study (Welch, Bonferroni); NaN where there are fewer than two sessions of each.
+    ``shortfalls`` are 1 less the slope of answers on labels, ``errors`` relative
+    generalisation errors: both 0 where all is generalised, and 1 where nothing is.
+    """
+
+    errors: NDArray[np.float64]
+    shortfalls: NDArray[np.float64]
+
+
+class Comparison(NamedTuple):
+    """Shortfall of controls less that of the component, with its interval.
+
+    ``low`` and ``high`` bound the ``difference`` with 90 % confidence shared by all
+    components of the study (Welch, Bonferroni); NaN where there are fewer than two
+    sessions of each.
     """
 
     component_error: float
     control_error: float
+    component_shortfall: float
+    control_shortfall: float
     difference: float
     low: float
     high: float
@@ -59,25 +73,42 @@ class Verdict(NamedTuple):
         return self.matched.easier
 
 
-def compare(
-    component: ArrayLike, control: ArrayLike, components: int = 1
-) -> Comparison:
-    """Compare relative errors of sessions; NaN among them are left out."""
-    first, second = (np.asarray(e, float)[np.isfinite(e)] for e in (component, control))
-    own, other = (float(e.mean()) if len(e) else np.nan for e in (first, second))
+def compare(component: Measured, control: Measured, components: int = 1) -> Comparison:
+    """Compare sessions on a component with those on its controls.
+
+    By shortfalls, which are linear in the answers: of 50 choices an error, a square,
+    has a standard error above 1, and a shortfall one of a quarter.
+    """
+    own, other = (m.shortfalls[np.isfinite(m.shortfalls)] for m in (component, control))
     low = high = float("nan")
-    if min(len(first), len(second)) > 1:
-        test = ttest_ind(second, first, equal_var=False)
+    if min(len(own), len(other)) > 1:
+        test = ttest_ind(other, own, equal_var=False)
         bounds = test.confidence_interval(1 - 2 * LEVEL / components)
         low, high = float(bounds.low), float(bounds.high)
-    return Comparison(own, other, other - own, low, high, len(first), len(second))
+    return Comparison(
+        _mean(component.errors),
+        _mean(control.errors),
+        _mean(own),
+        _mean(other),
+        _mean(other) - _mean(own),
+        low,
+        high,
+        len(own),
+        len(other),
+    )
 
 
 def verdicts(
-    errors: Sequence[ArrayLike], null: ArrayLike, matched: Sequence[ArrayLike]
+    components: Sequence[Measured], null: Measured, matched: Sequence[Measured]
 ) -> list[Verdict]:
-    """A verdict for each component, from relative errors of sessions."""
+    """A verdict for each component, from the sessions that measured it."""
+    count = len(components)
     return [
-        Verdict(i, compare(own, null, len(errors)), compare(own, alike, len(errors)))
-        for i, (own, alike) in enumerate(zip(errors, matched, strict=True))
+        Verdict(i, compare(own, null, count), compare(own, alike, count))
+        for i, (own, alike) in enumerate(zip(components, matched, strict=True))
     ]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else float("nan")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small_study import hello, open_desk, send, small_study, study_text
@@ -14,10 +14,15 @@ from small_study import hello, open_desk, send, small_study, study_text
 from analysis.finding import Finding, find
 from analysis.psychometric import fitted
 from analysis.wording import methods
-from meta_learner.generalisation import GeneralisationError, generalisation_error
+from meta_learner.generalisation import (
+    GeneralisationError,
+    generalisation_error,
+    shortfall,
+)
 from meta_learner.objective import Floats
 from meta_learner.psychometric import Psychometric, fit_psychometric
 from meta_learner.shrinkage import shrunk
+from meta_learner.verification import Measured, compare
 from server.events import SessionEnded, SessionOpened
 from server.journal import Journal
 from simulated_subjects.responses import TwoChoice
@@ -309,3 +314,60 @@ def test_shrunken_errors_are_nearer_to_the_truth() -> None:
     errors = true + noise * rng.standard_normal(true.shape)
     found = shrunk(errors, noise)
     assert ((found - true) ** 2).mean() < 0.4 * ((errors - true) ** 2).mean()
+
+
+def test_a_comparison_confirms_what_differs_and_hardly_ever_what_does_not() -> None:
+    rng = np.random.default_rng(0)
+
+    def measured(mean: float) -> list[Measured]:
+        each = rng.normal(mean, 0.3, (1000, 8))
+        return [Measured(values, values) for values in each]
+
+    def share(a: float, b: float, components: int) -> float:
+        pairs = zip(measured(a), measured(b), strict=True)
+        return float(np.mean([compare(x, y, components).easier for x, y in pairs]))
+
+    assert share(0.1, 1.0, 1) > 0.95
+    assert share(1.0, 1.0, 1) < 0.075
+    assert share(1.0, 1.0, 3) < 0.03
+    one, two = (Measured(*[np.arange(n) / 10] * 2) for n in (1, 2))
+    assert np.isnan(compare(one, two).low)
+    assert compare(one, two).difference == pytest.approx(0.05)
+    nothing = Measured(np.array([np.nan]), np.array([np.nan]))
+    assert np.isnan(compare(nothing, two).difference)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**20), st.floats(0, 1), st.floats(-1, 1))
+def test_a_shortfall_is_what_does_not_come_back(
+    seed: int, share: float, side: float
+) -> None:
+    y = np.random.default_rng(seed).uniform(-1, 1, 20)
+    assert shortfall(y, share * y + side) == pytest.approx(1 - share, abs=1e-9)
+    assert np.isnan(shortfall(np.full(4, 0.3), y[:4]))
+
+
+def test_eight_sessions_of_choices_confirm_what_is_half_learnt() -> None:
+    rng = np.random.default_rng(1)
+
+    def measured(share: float) -> Measured:
+        errors, shortfalls = [], []
+        for _ in range(8):
+            y = np.repeat(rng.uniform(-0.87, 0.87, 25), 2)
+            answers = np.where(rng.uniform(-1, 1, 50) < share * y, 1.0, -1.0)
+            stimuli = np.repeat(np.arange(25), 2)
+            error = generalisation_error(
+                y[::2].tolist(), stimuli.tolist(), answers.tolist()
+            )
+            assert error is not None
+            errors.append(error.error / error.label_variance)
+            shortfalls.append(shortfall(y, answers))
+        return Measured(np.array(errors), np.array(shortfalls))
+
+    def by_errors(m: Measured) -> Measured:
+        return Measured(m.errors, m.errors)
+
+    pairs = [(measured(0.7), measured(0.0)) for _ in range(100)]
+    confirmed = np.mean([compare(a, b, 3).easier for a, b in pairs])
+    squares = [compare(by_errors(a), by_errors(b), 3).easier for a, b in pairs]
+    assert confirmed > 0.95 > np.mean(squares) + 0.3

@@ -1,5 +1,6 @@
 """The subject model: its mathematics, what it recovers, and what it does not."""
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -18,9 +19,11 @@ from meta_learner.bias import (
     components,
     expected_errors,
     interval,
+    labels_of,
     skill,
     space_overlap,
 )
+from meta_learner.posterior import posterior_draws
 from meta_learner.subject_fit import (
     COLD,
     Fit,
@@ -167,8 +170,9 @@ def test_the_spectrum_does_not_depend_on_where_the_axes_point(seed: int) -> None
         evidence = evidence_of(model, sessions)
         fit = fit_model(model, evidence, start(model), COLD)
         drawn = draw(fit, precision_of(model, evidence, fit), 64, jax.random.key(seed))
-        values = jax.vmap(lambda u: components(model, u, 15)[0])
-        found.append(np.log(np.asarray(values(jnp.stack([fit.parameters, *drawn])))))
+        every = jnp.stack([fit.parameters, *drawn])
+        values, _ = jax.vmap(partial(components, model, k=15))(every)
+        found.append(np.log(np.asarray(values)))
     # A fit ends where little is left to gain, not to the last digit: a fraction of
     # what the sessions leave open.
     assert np.all(np.abs(found[0][0] - found[1][0]) < 0.4 * found[0][1:].std(0))
@@ -304,3 +308,72 @@ def test_response_models_have_a_subject_model() -> None:
         model = SubjectModel(Circle(), 4, response)  # type: ignore[arg-type]
         assert isinstance(evidence_of(model, []), Evidence)
         assert model.parameters == len(model.centre)
+
+
+def test_draws_without_sessions_are_the_prior() -> None:
+    model = SPHERE["choice"]
+    evidence = evidence_of(model, some_sessions("choice", 0, 3))
+    nothing = evidence._replace(counted=jnp.zeros_like(evidence.counted))
+    drawn = posterior_draws(model, nothing, start(model), 300, jax.random.key(0))
+    prior = model.precision(start(model).deviations)
+    white = np.asarray((drawn - model.centre) * jnp.sqrt(prior))
+    assert np.abs(white.mean(0)).max() < 0.35
+    assert white.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("response", ["graded", "choice"])
+def test_draws_are_those_of_the_posterior(response: str) -> None:
+    """By importance: prior draws weighed by their likelihood, of one short session."""
+    model = SubjectModel(Circle(), 2, response)  # type: ignore[arg-type]
+    rng = np.random.default_rng(3)
+    x = np.asarray(Circle().sample(jax.random.key(1), 9), float)
+    answers = rng.choice([-1.0, 1.0], 5) * (1.0 if response == "choice" else 0.2)
+    told = [Told(x[:4], rng.uniform(-1, 1, 4), np.ones(4), x[4:], answers)]
+    evidence, fit = evidence_of(model, told), start(model)
+    spread = 1 / jnp.sqrt(model.precision(fit.deviations))
+    noise = jax.random.normal(jax.random.key(2), (80_000, model.parameters))
+    guesses = jnp.asarray(model.centre) + noise * spread
+    likelihood = jax.jit(
+        jax.vmap(lambda u: jax.vmap(partial(model.log_likelihood, u))(evidence).sum())
+    )(guesses)
+    weight = np.asarray(jax.nn.softmax(likelihood))
+    assert 1 / np.sum(weight**2) > 1000  # enough of them count
+    expected = weight @ np.asarray(guesses)
+    drawn = posterior_draws(model, evidence, fit, 500, jax.random.key(4))
+    apart = (np.asarray(drawn).mean(0) - expected) / np.asarray(spread)
+    assert np.abs(apart).max() < 0.25
+
+
+def test_rewards_add_the_error_of_what_they_teach() -> None:
+    model, rng = SPHERE["choice"], np.random.default_rng(0)
+    design = Design(8, 20, training_repeats=3, response="choice", feedback="reward")
+    parameters = jnp.asarray(model.centre).at[-2:].set(-9.0)
+    row = jnp.zeros(model.functions - 1).at[1].set(1.0)
+    missed, varied = [], []
+    for i in range(200):
+        basis = model.basis(Sphere().sample(jax.random.key(i), 28))
+        y = np.asarray(labels_of(basis, row))
+        taught = np.where(rng.uniform(size=(3, 8)) < (1 + y[:8]) / 2, 1.0, -1.0)
+        there = jnp.ones(20)
+        seen = Evidence(
+            basis[:8],
+            jnp.asarray(taught.mean(0), jnp.float32),
+            jnp.full(8, 3.0),
+            basis[8:],
+            there,
+            there,
+            jnp.ones(()),
+        )
+        f = np.asarray(model.predict(model.root(parameters), seen).f)
+        missed.append(np.mean((f - y[8:]) ** 2))
+        varied.append(y[8:].var())
+    measured = np.mean(missed) / np.mean(varied)
+    keys = jax.random.split(jax.random.key(7), 8)
+    expected = [
+        float(expected_errors(model, parameters, row[None], design, k)[0]) for k in keys
+    ]
+    assert np.mean(expected) == pytest.approx(measured, rel=0.12)
+    plain = replace(design, feedback="label")
+    assert float(expected_errors(model, parameters, row[None], plain, keys[0])[0]) < (
+        0.8 * measured
+    )
