@@ -57,8 +57,8 @@ def sessions_on(simulation: Simulation, rows: jax.Array, key: jax.Array) -> np.n
 
 @partial(jax.jit, static_argnums=0)
 def _simulate(simulation: Simulation, keys: Any, rows: Any, most: Any) -> Evidence:
-    one = jax.vmap(lambda k, row, n: simulate_session(simulation, k, row, n))
-    return one(keys, rows, most)
+    told: Evidence = jax.vmap(partial(simulate_session, simulation))(keys, rows, most)
+    return told
 
 
 def verify(simulation: Simulation, rows: jax.Array, n: int, key: jax.Array) -> int:
@@ -89,6 +89,11 @@ def naive(evidence: Evidence, rows: jax.Array) -> bool:
     return compare(Measured(-own, -own), Measured(-other, -other)).easier
 
 
+def of_study(evidence: Evidence, i: int) -> Evidence:
+    """The evidence of one study of many."""
+    return Evidence(*(leaf[i] for leaf in evidence))
+
+
 def run(name: str, studies: int, sessions: int) -> None:
     """Verdicts of many studies of one subject, for each rule of stopping."""
     silent = SUBJECTS["relu_kernel"]._replace(learner=Unteachable())
@@ -99,7 +104,7 @@ def run(name: str, studies: int, sessions: int) -> None:
         keys = [jax.random.key(1000 + first + i) for i in range(TOGETHER)]
         course = list(explore(simulation, keys))
         for i, key in enumerate(keys):
-            looks = [naive(jax.tree.map(lambda x: x[i], e), r[i]) for r, _, e in course]
+            looks = [naive(of_study(e, i), rows[i]) for rows, _, e in course]
             fooled.append(any(looks))
             spread = [float(s[i]) for _, s, _ in course]
             narrow = next((j for j, s in enumerate(spread) if s < 0.9 * spread[0]), -1)

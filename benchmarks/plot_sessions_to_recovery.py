@@ -45,8 +45,6 @@ STYLES = {
     "hybrid_null": ("#56b4e9", ":"),
     "snes_basis": ("#cc79a7", "-"),
     "des_basis": ("#e69f00", "-"),
-    "hybrid": ("#000000", "-"),
-    "hybrid_null": ("#000000", ":"),
 }
 
 
