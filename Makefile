@@ -34,6 +34,9 @@ bench: $(VENV)/.server ## run every benchmark
 	$(BIN)/python benchmarks/sessions_to_recovery.py
 	$(BIN)/python benchmarks/plot_sessions_to_recovery.py
 	$(BIN)/python -m benchmarks.calibration --refit
+	$(BIN)/python -m benchmarks.false_alarms
+	$(BIN)/python benchmarks/trial_latency.py
+	$(BIN)/python benchmarks/hybrid.py kernel basis
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

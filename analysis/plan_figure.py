@@ -55,7 +55,14 @@ def _draw_probability(axes: Axes, power: Power, colours: Sequence[Any]) -> None:
         ends.append(share[-1])
     last = power.courses[0].sessions[-1]
     axes.axhline(wanted.probability, color="0.6", linewidth=0.8, zorder=0)
-    axes.text(0, wanted.probability + 0.01, "wanted", color="0.45", fontsize="small")
+    axes.text(
+        last,
+        wanted.probability + 0.01,
+        "wanted",
+        color="0.45",
+        fontsize="small",
+        horizontalalignment="right",
+    )
     for course, colour, end, place in zip(
         power.courses, colours, ends, _apart(np.array(ends), 0.085), strict=True
     ):

@@ -53,6 +53,8 @@ def reanalyse(
         read = [
             (name, list(Journal(journal, name).read())) for name in studies(journal)
         ]
+        if not read:
+            raise ValueError(f"{journal} holds no study")
         # Study files name their stimulus tables from the journal's folder.
         with contextlib.chdir("." if remote else Path(journal).parent):
             page = write_reanalysis(read, out, components, degree, permutations)

@@ -125,6 +125,7 @@ def reanalyse(
     space = study.labeller.space
     groups = _told_by_group(record)
     model = SubjectModel(space, degree or degree_for(space), study.design.response)
+    model.check()
     # All groups filled up to one size: one compilation.
     size = max(min(len(sessions), MOST_SESSIONS) for sessions in groups.values())
     return [

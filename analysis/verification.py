@@ -7,6 +7,7 @@ import numpy as np
 from analysis.record import Record
 from analysis.recovery import Floats
 from meta_learner.generalisation import shortfall
+from meta_learner.objective import AIMS, CONTRASTS, Objective, difference
 from meta_learner.verification import Comparison, Measured, Verdict, verdicts
 from server.events import SessionEnded, VerificationAsked
 from server.evidence import finished_sessions, told
@@ -59,11 +60,13 @@ def _combined(record: Record, labellings: int) -> tuple[Floats, Floats]:
         labels = np.array(opened.y)[opened.trials[opened.training_trials :]]
         there = np.isfinite(answers)
         shortfalls[place] = shortfall(labels[there], answers[there], study.psychometric)
-    combined = study.objective.combined
-    return combined(errors), combined(shortfalls)
+    aim = study.objective.aim
+    # Shortfalls stay linear in answers: no ratio, and nothing clipped.
+    together = difference if aim in CONTRASTS else AIMS[aim]
+    return study.objective.combined(errors), together(shortfalls)
 
 
-def in_words(verdict: Verdict) -> str:
+def in_words(verdict: Verdict, objective: Objective) -> str:
     """A verdict as a sentence or two."""
     null, matched = verdict.null, verdict.matched
     if math.isnan(null.low):
@@ -74,19 +77,23 @@ def in_words(verdict: Verdict) -> str:
         if verdict.beyond_smoothness
         else "not told apart from those"
     )
+    if objective.aim in CONTRASTS:
+        names = "contrast of shortfalls", "contrast of errors"
+    else:
+        names = "shortfall", "relative error" if objective.relative else "error"
+
+    def carried(shortfall: float, error: float) -> str:
+        return f"the {names[0]} was {shortfall:.2f} and the {names[1]} {error:.2f}"
+
     return (
         f"Verification: {confirmed}. In {null.component_sessions} fresh sessions "
-        f"{_carried(null.component_shortfall, null.component_error)}. Of labellings "
+        f"{carried(null.component_shortfall, null.component_error)}. Of labellings "
         "found without a learner "
-        f"{_carried(null.control_shortfall, null.control_error)} (difference of the "
-        f"shortfalls {_interval(null)}), and of random ones of the same power in each "
-        f"order {_carried(matched.control_shortfall, matched.control_error)} "
+        f"{carried(null.control_shortfall, null.control_error)} (difference of the "
+        f"former {_interval(null)}), and of random ones of the same power in each "
+        f"order {carried(matched.control_shortfall, matched.control_error)} "
         f"(difference {_interval(matched)}: {special})."
     )
-
-
-def _carried(shortfall: float, error: float) -> str:
-    return f"the shortfall was {shortfall:.2f} and the relative error {error:.2f}"
 
 
 def _interval(comparison: Comparison) -> str:

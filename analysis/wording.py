@@ -35,7 +35,8 @@ def verdict(finding: Finding, component: int) -> str:
     """What a component says about the subject, beside the null, and its groups."""
     said = [_beside_null(finding, component), _groups(finding, component)]
     checked = verified(finding.record)
-    said += [in_words(checked[component])] if checked else []
+    if checked:
+        said.append(in_words(checked[component], finding.record.study.objective))
     return " ".join(filter(None, said))
 
 

@@ -1,6 +1,6 @@
 """Are the subject model's intervals honest, and how long does a refit take?
 
-    python -m benchmarks.calibration [--studies 40] [--sessions 40] [--subject NAME]
+    python -m benchmarks.calibration [--studies 40] [--sessions 40] [--subjects ...]
 
 Many simulated studies of two-choice answers with lapses; of each the nominal 90 %
 intervals of the bias spectrum and of the components' expected errors, and how often
@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from benchmarks.sessions_to_recovery import (
     CONDITIONS,
@@ -37,7 +38,6 @@ from server.simulated_study import (
     run_batch,
     simulate_session,
 )
-from simulated_subjects.unteachable import Unteachable
 
 DRAWS = 60
 TOGETHER = 5
@@ -145,20 +145,29 @@ def add(row: dict[str, Any]) -> None:
     print(row, flush=True)
 
 
+def summarise() -> None:
+    """Print the coverage of all studies so far: by order, and by component."""
+    rows = pd.read_json(OUT, lines=True)
+    rows = rows[rows.get("spectrum", pd.Series(dtype=object)).notna()]
+    for (name, sessions), some in rows.groupby(["subject", "sessions"]):
+        print(name, "after", sessions, "sessions,", len(some), "studies")
+        for what in ("spectrum", "errors"):
+            covered = np.stack(some[what])
+            print(" ", what, covered.mean(0).round(2), "all:", covered.mean().round(3))
+
+
 def main() -> None:
     """Coverage, then the refit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    known = [*SUBJECTS, "unteachable"]
+    known = [*SUBJECTS]
     parser.add_argument("--subjects", nargs="*", default=known, choices=known)
     parser.add_argument("--studies", type=int, default=40)
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--refit", action="store_true")
     options = parser.parse_args()
     for name in options.subjects:
-        subject = SUBJECTS.get(
-            name, SUBJECTS["relu_kernel"]._replace(learner=Unteachable())
-        )
-        coverage(name, subject, options.studies, options.sessions)
+        coverage(name, SUBJECTS[name], options.studies, options.sessions)
+    summarise()
     if options.refit:
         refit_seconds()
 

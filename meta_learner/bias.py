@@ -168,19 +168,6 @@ def missed(
     return jax.vmap(one)(evidence)
 
 
-def skill(model: SubjectModel, parameters: jax.Array, evidence: Evidence) -> jax.Array:
-    """Share of the variance of single answers that the model explains, ``()``.
-
-    1 at best: 0 is as good as knowing each session's mean answer, below 0 worse.
-    Noise that repeated answers show is not taken off. For choices, the variance of
-    a coin of the predicted probability is no substitute: it is as large as what is
-    missed for every calibrated model, also for one that knows nothing.
-    """
-    missing, whole = missed(model, parameters, evidence)
-    share: jax.Array = 1 - missing.sum() / jnp.maximum(whole.sum(), 1e-6)
-    return share
-
-
 def _signed(rows: jax.Array) -> jax.Array:
     """Rows with their largest entry positive: an eigenfunction has no sign."""
     largest = jnp.take_along_axis(rows, jnp.abs(rows).argmax(1)[:, None], 1)

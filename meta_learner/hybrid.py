@@ -139,7 +139,7 @@ def predicted_errors(
 
         def of_labelling(y: jax.Array) -> jax.Array:
             taught = y[:n]
-            if design.response == "choice":
+            if design.feedback == "reward":
                 taught = jnp.where(coin < (1 + taught) / 2, 1.0, -1.0).mean(0)
             there = jnp.ones(m)
             seen = Evidence(

@@ -13,11 +13,11 @@ Every answer of every session counts. Individuals differ from the subject modell
 widen the distribution of an answer in closed form. Each answer has
 its likelihood; :mod:`meta_learner.subject_fit` sees to it that those of one session
 are not independent.
-For subjects that are no kernel machines it is a surrogate; ``skill`` in
-:mod:`meta_learner.bias` says how good a one.
+For subjects that are no kernel machines it is a surrogate; how well it
+predicts held-out sessions says how good a one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -33,6 +33,9 @@ CORRELATED = 36
 
 NUISANCES = 5
 """Slope (or gain), side bias, lapse (or noise), individuality, private noise."""
+
+_MOST_ENTRIES = 200_000_000
+"""Numbers in the largest array of a fit, at most: 800 MB."""
 
 _AMPLITUDE, _AMPLITUDE_SD = 0.5, 1.5
 """Prior of the log amplitude of an order: from e^-2.5 to e^3.5 of the ridge."""
@@ -100,6 +103,23 @@ class SubjectModel:
         with jax.ensure_compile_time_eval():
             order = self.space.basis(self.space.grid(64), self.degree)[1]
         return np.asarray(order, np.int64)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for a model that has too many functions to be fitted."""
+        if self.fits:
+            return
+        smaller = (replace(self, degree=d) for d in range(self.degree - 1, 0, -1))
+        fits = (model.degree for model in smaller if model.fits)
+        raise ValueError(
+            f"a subject model of degree {self.degree} has {self.functions} functions "
+            f"and {self.parameters} parameters, too many to fit: expected a degree of "
+            f"at most {next(fits, 0)}"
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether the slopes of its kernel, the largest array of a fit, have room."""
+        return self.functions**2 * self.parameters <= _MOST_ENTRIES
 
     @property
     def functions(self) -> int:

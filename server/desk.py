@@ -267,7 +267,8 @@ class Desk:
         if index == session.trials - 1:
             complete = apply_responded(session, decided)
             used = would_be_used(self.state, session)
-            facts.append(finish(complete, used, self.state.study.psychometric))
+            study = self.state.study
+            facts.append(finish(complete, used, choice, study.psychometric))
         self.commit(facts)
         ack = self._ack(self.state.sessions[request.session], index)
         if len(facts) > 1:

@@ -102,7 +102,8 @@ def _run_generation(desk: Desk) -> float:
         for session, row, answered in zip(opened, values, responded, strict=False):
             told = _responses(session, row, answered)
             answered_all = apply_responded(Session(session), told)
-            ended = finish(answered_all, True, state.study.psychometric)
+            choice = state.study.design.response == "choice"
+            ended = finish(answered_all, True, choice, state.study.psychometric)
             facts += [session, told, ended]
     desk.commit(facts)
     return len(facts) / 3 / seconds

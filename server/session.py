@@ -120,11 +120,14 @@ def quarantine(message: Respond, reason: str) -> Quarantined:
 
 
 def finish(
-    session: Session, used: bool, psychometric: Psychometric | None = None
+    session: Session,
+    used: bool,
+    choice: bool,
+    psychometric: Psychometric | None = None,
 ) -> SessionEnded:
     """How a session with all answers ends: with an error, or unusable.
 
-    Of choices a preference for one side is not counted.
+    Of a ``choice`` a preference for one side is not counted.
     """
     opened = session.opened
     tested = [
@@ -135,7 +138,6 @@ def finish(
     labels = opened.y[opened.training_stimuli :]
     stimuli = [stimulus - opened.training_stimuli for stimulus, _ in tested]
     answers = [value for _, value in tested]
-    choice = bool(opened.right_rewarded)
     measured = generalisation_error(labels, stimuli, answers, psychometric, choice)
     if measured is None:
         reason = f"{len(tested)} answers to test trials do not make an error"

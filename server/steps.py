@@ -214,7 +214,9 @@ def _freeze_modelled(state: StudyState, search: SubjectSearch) -> Fact | None:
     if study.null:
         key = named_key(study.seed, "no-learner null")
         rows = prior_components(search.model, number, 1, key)[0]
-    elif k == 0 and (not state.has_explored or state.fitted < len(state.told)):
+    elif k == 0 and (
+        not state.has_explored or state.pending() or state.fitted < len(state.told)
+    ):  # a stopping rule does not throw away sessions under way
         return None
     else:
         rows = search.best(state.search, number)

@@ -123,6 +123,7 @@ class Study:
                 "`penchant reanalyse` infers the subject of each group"
             )
         model = SubjectModel(space, family.degree, self.design.response)
+        model.check()
         return SubjectSearch(model, self.design, search.population)
 
     def _helper(self) -> SubjectModel | None:

@@ -14,11 +14,13 @@ from meta_learner.assignment import (
     exact_decimals,
     named_key,
 )
+from meta_learner.bias import prior_components
 from meta_learner.evolution import Evolution
 from meta_learner.families import Basis
 from meta_learner.labelling import Labeller, Series, freeze
 from meta_learner.null import null_series
 from meta_learner.subject_model import degree_for
+from meta_learner.subject_search import SubjectSearch
 from server.events import VerificationAsked
 from server.study_file import Study
 
@@ -33,7 +35,9 @@ def ask_verification(study: Study, series: Series) -> VerificationAsked:
     """
     each, key = study.verified, named_key(study.seed, "verification")
     null_key, match_key, order_key = jax.random.split(key, 3)
-    degree = degree_for(study.labeller.space)
+    family, degree = study.labeller.family, degree_for(study.labeller.space)
+    if isinstance(family, Basis):
+        degree = max(degree, family.degree)
     rows = [
         ("null", -1, theta)
         for theta in exact_decimals(_null_theta(study, each, null_key))
@@ -80,6 +84,9 @@ def draw_verification(
 
 def _null_theta(study: Study, n: int, key: jax.Array) -> jax.Array:
     """What the study's search would show without any learner, ``(n, genes)``."""
+    if isinstance(study.search, SubjectSearch):
+        rows: jax.Array = prior_components(study.search.model, 1, n, key)
+        return rows[:, 0]
     if not isinstance(study.search, Evolution):
         return jax.random.normal(
             key, (n, study.labeller.family.genes(study.labeller.space))

@@ -136,3 +136,18 @@ def test_a_person_is_told_it_and_how_to_answer(
         assert said.count(name) == (6 if kind == feedback else 0)
     assert "-1" in said.splitlines()[0]
     assert "left" in said.splitlines()[0]
+
+
+def test_a_preferred_side_is_no_error_of_choices_whatever_teaches_them(
+    open_journal: Callable[..., Journal],
+) -> None:
+    """As it is none where rewards teach: it is the response that has sides."""
+    error = {}
+    for side in (0.0, 1.0):
+        text = crossed("choice", "label").replace("repeats = 2", "repeats = 20")
+        text = text.replace(
+            "[simulated_responses]", f"[simulated_responses]\nside_bias = {side}"
+        )
+        dry_run(small_study(text), journal := open_journal(f"{side}.db"))
+        error[side] = np.median([e.error for e in facts(journal, SessionEnded)])
+    assert error[1.0] < error[0.0] + 0.1

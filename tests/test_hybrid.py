@@ -1,5 +1,7 @@
 """Evolution helped by the subject model: exact without skill, better with it."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,14 +177,25 @@ def test_strategies_that_are_helped_learn_from_whichever_candidates(
         np.testing.assert_allclose(told, again, atol=1e-5)
 
 
-def predicted(theta: jax.Array, parameters: jax.Array | None = None) -> Floats:
+def test_rewards_are_predicted_to_teach_less_than_labels() -> None:
+    theta = jax.random.normal(jax.random.key(1), (4, MODEL.functions - 1))
+    label, reward = (
+        predicted(theta, design=replace(DESIGN, feedback=feedback))
+        for feedback in ("label", "reward")
+    )
+    assert reward[0].mean() > label[0].mean() + 0.02
+
+
+def predicted(
+    theta: jax.Array, parameters: jax.Array | None = None, design: Design = DESIGN
+) -> Floats:
     """Errors and gains expected of labellings, by default before any session."""
     if parameters is None:
         parameters = start(MODEL).parameters
     both = hybrid.predicted_errors(
         MODEL,
         LABELLER,
-        DESIGN,
+        design,
         parameters,
         (),
         theta,

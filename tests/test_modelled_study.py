@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_study import (
@@ -21,6 +22,7 @@ from small_study import (
 from analysis.finding import find
 from analysis.report import study_numbers
 from analysis.verification import verified
+from meta_learner.labelling import freeze
 from server.desk import Desk
 from server.dry_run import dry_run
 from server.events import (
@@ -36,6 +38,7 @@ from server.journal import Journal
 from server.protocol import Wait
 from server.study import replay
 from server.study_file import Study, StudyFileError
+from server.verification import ask_verification
 
 TEXT = """
 [study]
@@ -179,6 +182,52 @@ def test_the_stopping_rule_ends_the_search_before_its_budget(tmp_path: Path) -> 
         widths = [fact.width for fact in facts(journal, ModelFitted)]
         assert all(w is not None and w > 0 for w in widths)
     assert ends == {0.0001: [3, 6], 9.0: [3]}
+
+
+def test_a_stopping_rule_waits_for_sessions_under_way(journal: Journal) -> None:
+    study = modelled("[stopping]\nwidth = 9.0\nat_least = 2\n")
+    desk = open_desk(journal, study=study)
+    held = hello(desk, "slow")
+    for i in range(2):
+        run_one(desk.handle, f"sim-{i}", study)
+    assert desk.state.settled
+    assert not facts(journal, ComponentFrozen)
+    assert isinstance(hello(desk, "another"), Wait)
+    run_one(desk.handle, "slow", study)
+    assert len(desk.state.told) == 3
+    ended = {end.session: end.used for end in facts(journal, SessionEnded)}
+    assert ended[held.session]
+    assert facts(journal, ComponentFrozen)
+
+
+def test_controls_of_a_component_have_its_power_in_each_order() -> None:
+    text = TEXT.format(more="").replace("degree = 3", "degree = 13")
+    text = text.replace("population = 3", "population = 4")
+    study = small_study(text.replace('"subject_model"', '"SNES"'))
+    wide = study.labeller.family.genes(study.labeller.space)
+    of_13 = np.eye(wide, dtype=np.float32)[-1]
+    component = freeze(study.labeller, (), jnp.asarray(of_13))
+    asked = ask_verification(study, (component,))
+    order = study.labeller.space.basis(study.labeller.space.grid(9), asked.degree)[1]
+    for role, theta in zip(asked.roles, asked.theta, strict=True):
+        if role == "matched":
+            power = np.square(theta)
+            assert power[np.asarray(order)[1:] == 13].sum() > 0.99 * power.sum()
+
+
+def test_labellings_without_a_learner_are_those_of_the_models_prior() -> None:
+    study = modelled()
+    component = freeze(study.labeller, (), jnp.ones(6))
+    asked = ask_verification(study, (component,))
+    order = np.asarray(study.labeller.space.basis(study.labeller.space.grid(9), 3)[1])
+    null = [
+        np.square(theta)
+        for role, theta in zip(asked.roles, asked.theta, strict=True)
+        if role == "null"
+    ]
+    for power in null:  # a component of a model that was told nothing: of one order
+        each = np.bincount(order[1:], power)
+        assert each.max() > 0.8 * power.sum()
 
 
 def test_the_model_is_worked_out_beside_the_trials(journal: Journal) -> None:

@@ -17,7 +17,8 @@ from analysis.subject import FEWEST, Reanalysis, contrast, reanalyse
 from analysis.subject_wording import cautions, skill, spaces, trusted
 from meta_learner.assignment import Design
 from meta_learner.bias import bias_spectrum, interval, labels_of
-from meta_learner.subject_fit import COLD, draw, fit_model, precision_of, start
+from meta_learner.posterior import posterior_draws
+from meta_learner.subject_fit import COLD, fit_model, start
 from meta_learner.subject_model import Evidence, SubjectModel
 from penchant import main
 from server.dry_run import dry_run
@@ -260,6 +261,10 @@ def test_the_command_without_a_journal(tmp_path: Path) -> None:
     missing = CliRunner().invoke(main, ["reanalyse", str(tmp_path / "none.db")])
     assert missing.exit_code == 1
     assert "there is no journal" in missing.output
+    (tmp_path / "empty.db").touch()
+    empty = CliRunner().invoke(main, ["reanalyse", str(tmp_path / "empty.db")])
+    assert empty.exit_code == 1
+    assert "holds no study" in empty.output
 
 
 # ---------------------------------------------------------------- calibration
@@ -302,7 +307,7 @@ def one_study(learner: Learner, seed: int) -> tuple[Any, Any]:
     rows = rows / MODEL.order[1:]
     evidence = _sessions(simulation, jax.random.split(session_key, SESSIONS), rows)
     fit = fit_model(MODEL, evidence, start(MODEL), COLD)
-    draws = draw(fit, precision_of(MODEL, evidence, fit), 60, draw_key)
+    draws = posterior_draws(MODEL, evidence, fit, 60, draw_key)
     found = interval(bias_spectrum(MODEL, draws, DESIGN, error_key))
     return np.asarray(found.low), np.asarray(found.high)
 
@@ -326,4 +331,6 @@ def test_intervals_of_the_spectrum_cover_the_truth(activation: Any) -> None:
     covered = (ends[:, 0] <= truth) & (truth <= ends[:, 1])
     print(activation, "truth", truth, "covered", covered.mean(0))
     print("mean ends", ends.mean(0))
-    assert covered.mean() > 0.5
+    # Of 20 studies; an order that is never taught alone is the least certain.
+    assert covered.mean(0).min() >= 0.5
+    assert covered.mean() >= 0.75

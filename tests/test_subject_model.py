@@ -20,7 +20,7 @@ from meta_learner.bias import (
     expected_errors,
     interval,
     labels_of,
-    skill,
+    missed,
     space_overlap,
 )
 from meta_learner.posterior import posterior_draws
@@ -252,10 +252,12 @@ def held_out_skill(learner: Any) -> list[float]:
     of_study = [
         jax.tree.map(lambda leaf, i=i: leaf[i], state.evidence) for i in range(3)
     ]
-    return [
-        float(skill(simulation.model, state.fit.parameters[i], of_study[(i + 1) % 3]))
-        for i in range(3)
-    ]
+    found = []
+    for i in range(3):
+        other = of_study[(i + 1) % 3]
+        missing, whole = missed(simulation.model, state.fit.parameters[i], other)
+        found.append(1 - float(missing.sum() / whole.sum()))
+    return found
 
 
 def test_held_out_sessions_are_predicted_where_there_is_something_to_predict() -> None:
@@ -352,7 +354,7 @@ def test_rewards_add_the_error_of_what_they_teach() -> None:
     root = model.root(parameters)
     at_random = jax.jit(lambda key: model.basis(Sphere().sample(key, 28)))
     predict = jax.jit(lambda seen: model.predict(root, seen).f)
-    missed = []
+    errors = []
     for i in range(300):
         basis = at_random(jax.random.key(i))
         y = np.asarray(labels_of(basis, row))
@@ -368,8 +370,8 @@ def test_rewards_add_the_error_of_what_they_teach() -> None:
             jnp.ones(()),
         )
         f = np.asarray(predict(seen))
-        missed.append(np.mean((f - y[8:]) ** 2) / y[8:].var())
-    measured = np.mean(missed)
+        errors.append(np.mean((f - y[8:]) ** 2) / y[8:].var())
+    measured = np.mean(errors)
     keys = jax.random.split(jax.random.key(7), 8)
     expected = [
         float(expected_errors(model, parameters, row[None], design, k)[0]) for k in keys
@@ -379,3 +381,11 @@ def test_rewards_add_the_error_of_what_they_teach() -> None:
     assert float(expected_errors(model, parameters, row[None], plain, keys[0])[0]) < (
         0.8 * measured
     )
+
+
+def test_a_model_too_large_to_fit_is_refused() -> None:
+    SubjectModel(Sphere(), degree_for(Sphere())).check()
+    with pytest.raises(ValueError, match="degree 30 has 961 functions") as refused:
+        SubjectModel(Sphere(), 30).check()
+    largest = int(str(refused.value).split()[-1])
+    SubjectModel(Sphere(), largest).check()
