@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[slice, ...]] = {
 GROUPS |= {"absolute_kernel": (FIRST_FIVE,), "ring": (slice(0, 2),)}
 GROUPS |= {"anisotropic": (slice(0, 1), slice(1, 4))}
 SUBJECT_MODEL = "subject_model"
+SEEDS = 10
 # Okabe and Ito's colours, told apart by every eye.
 STYLES = {
     "subject_model": ("#0072b2", "-"),
@@ -118,6 +119,8 @@ def targets(runs: pd.DataFrame) -> list[str]:
             continue
         worst = rows["power"].map(lambda p, m=members: min(p[m]))
         verdict = "met" if worst.median() >= least else "missed"
+        if len(rows) < SEEDS:
+            verdict += f" (of {SEEDS} seeds {len(rows)} run)"
         enough = int((worst >= least).sum())
         cells = (name, rows.sessions.max(), len(rows), three(worst), verdict, enough)
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -166,7 +169,7 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
         axes.plot(median.index, median, style, marker=".", color=colour, label=label)
     if not (runs.subject == subject).any():
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center")
-    axes.set(xscale="log", ylim=(0, 1.03), xlabel="sessions")
+    axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="sessions")
     axes.xaxis.set_minor_formatter("")
     axes.set_title(subject.replace("_", " "), loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
