@@ -17,6 +17,7 @@ For subjects that are no kernel machines it is a surrogate; how well it
 predicts held-out sessions says how good a one.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -108,12 +109,14 @@ class SubjectModel:
         """Raise ``ValueError`` for a model that has too many functions to be fitted."""
         if self.fits:
             return
-        smaller = (replace(self, degree=d) for d in range(self.degree - 1, 0, -1))
-        fits = (model.degree for model in smaller if model.fits)
+        degrees = range(1, self.degree)
+        most = bisect_left(
+            degrees, True, key=lambda degree: not replace(self, degree=degree).fits
+        )
         raise ValueError(
             f"a subject model of degree {self.degree} has {self.functions} functions "
             f"and {self.parameters} parameters, too many to fit: expected a degree of "
-            f"at most {next(fits, 0)}"
+            f"at most {most}"
         )
 
     @property

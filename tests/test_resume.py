@@ -1,7 +1,6 @@
 """A real server killed at random moments: the study is the one that would have been."""
 
 import contextlib
-import os
 import random
 import socket
 import subprocess
@@ -54,18 +53,11 @@ KILLS = 3
 
 
 @contextlib.contextmanager
-def penchant(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+def penchant(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A `penchant` process, killed in the end at the latest."""
-    # What one process has compiled the next need not: most of its start.
-    keep_compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-    }
     process = subprocess.Popen(
         [sys.executable, "-m", "penchant", *arguments],
         cwd=Path(__file__).parent.parent,
-        env=os.environ | keep_compiled,
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -116,7 +108,7 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
     serve = ("serve", str(study), "--journal", str(journal), "--port", port)
     join = ("subject", "simulated", "--url", url, "--study", str(study), "--count", "2")
     acknowledged: list[str] = []
-    with ThreadPoolExecutor() as here, penchant(folder, *join) as there:
+    with ThreadPoolExecutor() as here, penchant(*join) as there:
         subjects = here.submit(
             run_subjects,
             "here",
@@ -125,11 +117,11 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
             lambda: Remembering(url, acknowledged),
         )
         for moment in moments:
-            with penchant(folder, *serve, "--simulated"):
+            with penchant(*serve, "--simulated"):
                 wait_for(url)
                 grow(journal, moment)
                 # leaving the block sends SIGKILL
-        with penchant(folder, *serve, "--simulated"):
+        with penchant(*serve, "--simulated"):
             assert there.wait(timeout=240) == 0
             subjects.result(timeout=240)
     return read(journal), acknowledged
