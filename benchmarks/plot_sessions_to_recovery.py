@@ -139,15 +139,16 @@ def ratios(runs: pd.DataFrame) -> list[str]:
         if SUBJECT_MODEL not in course.index.get_level_values("method") or plain.empty:
             continue
         ours = course[SUBJECT_MODEL]
-        ends = plain[plain.index.get_level_values("sessions") == rows.sessions.max()]
-        best = ends.idxmax()[0]
-        for need in (0.5, 0.75, 0.9, 0.95):
-            mine, theirs = ours[ours >= need], plain[best][plain[best] >= need]
+        most = plain.index.get_level_values("sessions").max()
+        for need in (0.5, 0.75, 0.85, 0.95):
+            mine, theirs = ours[ours >= need], plain[plain >= need]
             few = (
                 str(mine.index.min()) if len(mine) else f"more than {ours.index.max()}"
             )
-            most = plain[best].index.max()
-            many = str(theirs.index.min()) if len(theirs) else f"more than {most}"
+            best, many = "none", f"more than {most}"
+            if len(theirs):
+                best, fewest = min(theirs.index, key=lambda place: place[1])
+                many = str(fewest)
             lines.append(f"| {condition} | {need} | {few} | {best} | {many} |")
     head = [
         "| condition | power of component 1 | subject model | best evolution | its |",
@@ -167,8 +168,6 @@ def draw(axes: Axes, runs: pd.DataFrame, subject: str) -> None:
         axes.fill_between(median.index, low, high, color=colour, alpha=0.15, lw=0)
         label = method.replace("_", " ")
         axes.plot(median.index, median, style, marker=".", color=colour, label=label)
-    if not (runs.subject == subject).any():
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center")
     axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="sessions")
     axes.xaxis.set_minor_formatter("")
     axes.set_title(subject.replace("_", " "), loc="left", fontsize=10)
@@ -201,8 +200,9 @@ def main() -> None:
     )
     (folder.parent / "sessions_to_recovery.md").write_text(text)
     figure = Figure(figsize=(17, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(GROUPS), sharex=True, sharey=True)
-    for axes, subject in zip(panels, GROUPS, strict=True):
+    shown = [subject for subject in GROUPS if (runs.subject == subject).any()]
+    panels = figure.subplots(1, len(shown), sharex=True, sharey=True)
+    for axes, subject in zip(panels, shown, strict=True):
         draw(axes, runs[runs.condition == "choice"], subject)
     panels[0].set_ylabel("power of the first component\nin the true leading space")
     handles = {
