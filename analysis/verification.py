@@ -10,7 +10,7 @@ from meta_learner.generalisation import shortfall
 from meta_learner.objective import AIMS, CONTRASTS, Objective, difference
 from meta_learner.verification import Comparison, Measured, Verdict, verdicts
 from server.events import SessionEnded, VerificationAsked
-from server.evidence import finished_sessions, told
+from server.evidence import finished_sessions, tested_labels, told
 
 
 def verified(record: Record) -> list[Verdict]:
@@ -57,7 +57,7 @@ def _combined(record: Record, labellings: int) -> tuple[Floats, Floats]:
         place = opened.candidate, study.groups.index(opened.group)
         errors[place] = study.objective.counted(ended.error, ended.label_variance)
         answers = told(session).answers
-        labels = np.array(opened.y)[opened.trials[opened.training_trials :]]
+        labels = tested_labels(session)
         there = np.isfinite(answers)
         shortfalls[place] = shortfall(labels[there], answers[there], study.psychometric)
     aim = study.objective.aim

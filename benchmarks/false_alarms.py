@@ -25,7 +25,12 @@ from benchmarks.sessions_to_recovery import SUBJECTS
 from meta_learner.bias import components, labels_of, prior_components
 from meta_learner.generalisation import shortfall
 from meta_learner.subject_model import Evidence
-from meta_learner.verification import Measured, compare, verdicts
+from meta_learner.verification import (
+    Measured,
+    compare,
+    matched_controls,
+    verdicts,
+)
 from server.simulated_study import (
     Simulation,
     begin,
@@ -65,14 +70,11 @@ def verify(simulation: Simulation, rows: jax.Array, n: int, key: jax.Array) -> i
     """Confirmed components of a study that froze ``rows``."""
     model, (null_key, match_key, key) = simulation.model, jax.random.split(key, 3)
     null = prior_components(model, K, n, null_key)[:, 0]
-    order = jnp.asarray(model.order[1:])
-    turned = jax.random.normal(match_key, (K, n, len(order)))
-    for o in np.unique(model.order[1:]):  # the same power in each order
-        within = order == o
-        own = jnp.sqrt(jnp.sum(rows**2 * within, 1))[:, None, None]
-        norm = jnp.linalg.norm(turned * within, axis=-1, keepdims=True)
-        turned = jnp.where(within, turned / norm * own, turned)
-    every = jnp.concatenate([jnp.repeat(rows, n, 0), turned.reshape(K * n, -1), null])
+    alike = [
+        matched_controls(row, model.order[1:], n, jax.random.fold_in(match_key, k))
+        for k, row in enumerate(np.asarray(rows))
+    ]
+    every = jnp.concatenate([jnp.repeat(rows, n, 0), *alike, null])
     each = sessions_on(simulation, every, key).reshape(2 * K + 1, n)
     measured = [Measured(values, values) for values in each]
     found = verdicts(measured[:K], measured[-1], measured[K:-1])

@@ -6,8 +6,9 @@ look easy to generalise that is not.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ttest_ind
@@ -71,6 +72,23 @@ class Verdict(NamedTuple):
     def beyond_smoothness(self) -> bool:
         """Easier than labellings of the same power in each order."""
         return self.matched.easier
+
+
+def matched_controls(
+    coefficients: NDArray[Any], order: NDArray[np.int64], n: int, key: jax.Array
+) -> NDArray[np.float32]:
+    """Random coefficients with the power of ``coefficients`` in each order.
+
+    ``coefficients`` and ``order`` (functions - 1,), the constant left out; returns
+    ``(n, functions - 1)``.
+    """
+    within = order[:, None] == np.arange(1, order.max() + 1)
+    amplitude = np.sqrt(coefficients**2 @ within)
+    noise = np.asarray(jax.random.normal(key, (n, len(coefficients))))
+    length = np.sqrt(noise**2 @ within)
+    scaled: NDArray[np.float32]
+    scaled = (noise / (length @ within.T) * (amplitude @ within.T)).astype(np.float32)
+    return scaled
 
 
 def compare(component: Measured, control: Measured, components: int = 1) -> Comparison:

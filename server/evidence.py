@@ -51,6 +51,12 @@ def told(session: Session) -> Told:
     )
 
 
+def tested_labels(session: Session) -> Floats:
+    """The label of each test trial, ``(m,)``, as the answers of :func:`told`."""
+    opened = session.opened
+    return np.array(opened.y)[opened.trials[opened.training_trials :]]
+
+
 def finished_sessions(facts: Iterable[Fact]) -> list[Session]:
     """The finished sessions of a journal, in the order in which they ended."""
     open_: dict[str, Session] = {}

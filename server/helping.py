@@ -30,7 +30,7 @@ from meta_learner.shrinkage import shrunk
 from meta_learner.subject_fit import Fit, refit, start
 from meta_learner.subject_model import SubjectModel
 from server.events import GenerationAsked, GenerationTold, ModelFitted
-from server.evidence import Told, evidence_of, told
+from server.evidence import Told, evidence_of, tested_labels, told
 from server.modelling import fit_of, fitted_fact
 from server.session import Session
 from server.study_file import Study
@@ -73,9 +73,8 @@ class Help(NamedTuple):
 
     def taken(self, session: Session) -> "Help":
         """With a session that has scored its candidate."""
-        opened = session.opened
-        asked = opened.trials[opened.training_trials :]
-        new = Scored(opened.candidate, told(session), np.array(opened.y)[asked])
+        candidate = session.opened.candidate
+        new = Scored(candidate, told(session), tested_labels(session))
         return self._replace(scored=(*self.scored, new))
 
     def moved_on(self, fact: GenerationTold) -> "Help":

@@ -21,6 +21,7 @@ from meta_learner.labelling import Labeller, Series, freeze
 from meta_learner.null import null_series
 from meta_learner.subject_model import degree_for
 from meta_learner.subject_search import SubjectSearch
+from meta_learner.verification import matched_controls
 from server.events import VerificationAsked
 from server.study_file import Study
 
@@ -87,10 +88,7 @@ def _null_theta(study: Study, n: int, key: jax.Array) -> jax.Array:
     if isinstance(study.search, SubjectSearch):
         rows: jax.Array = prior_components(study.search.model, 1, n, key)
         return rows[:, 0]
-    if not isinstance(study.search, Evolution):
-        return jax.random.normal(
-            key, (n, study.labeller.family.genes(study.labeller.space))
-        )
+    assert isinstance(study.search, Evolution)  # a gradient has no sessions
     blind = replace(study.objective, generalisation_weight=0.0)
     budget = (study.file.search.generations,)
     (first,) = null_series(study.labeller, study.search, blind, budget, key, n)
@@ -105,10 +103,4 @@ def _matched(
     values, order = map(np.asarray, labeller.space.basis(x, degree))
     labels = np.asarray(labeller.component_labels(series[: k + 1], x))[k]
     coefficients = np.linalg.lstsq(values, labels, rcond=None)[0][1:]
-    within = order[1:, None] == np.arange(1, order.max() + 1)
-    amplitude = np.sqrt(coefficients**2 @ within)
-    noise = np.asarray(jax.random.normal(key, (n, len(coefficients))))
-    length = np.sqrt(noise**2 @ within)
-    scaled: NDArray[np.float32]
-    scaled = (noise / (length @ within.T) * (amplitude @ within.T)).astype(np.float32)
-    return scaled
+    return matched_controls(coefficients, order[1:], n, key)
