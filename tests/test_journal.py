@@ -1,20 +1,22 @@
-"""The journal: what goes in comes out, durably, for one writer at a time."""
+"""The journal: what goes in comes out, durably; over SQLite and PostgreSQL."""
 
-import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_study import facts, hello, open_desk, run_all, run_one, send
+from small_study import facts, hello, open_desk, run_all, send
+from sqlalchemy import insert, select
 
+from server import schema
 from server.events import KINDS, ClientSeen, Fact, from_row, to_row
-from server.journal import Journal, JournalError, open_database, studies
+from server.journal import Journal, JournalError, studies
 from server.protocol import Ack, Refusal
+
+pytest_plugins = ["postgres"]
 
 OpenJournal = Callable[..., Journal]
 
@@ -39,18 +41,38 @@ def seen(what: str) -> Fact:
     return ClientSeen("c0-g0-i0-a0", "mouse-1", what)
 
 
+@pytest.fixture
+def open_journal(open_here: OpenJournal) -> OpenJournal:
+    """Each of these tests runs over each kind of database."""
+    return open_here
+
+
+@settings(
+    deadline=None,  # of a busy disk
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     batches=st.lists(st.lists(any_fact, max_size=4), max_size=4), at=st.floats(0, 1e10)
 )
-def test_what_is_appended_is_read_again(batches: list[list[Fact]], at: float) -> None:
-    journal = Journal(":memory:", "small")
+def test_what_is_appended_is_read_again(
+    journal: Journal, batches: list[list[Fact]], at: float
+) -> None:
+    before = len(list(journal.read()))
     told = [event for batch in batches for event in journal.append(batch, at)]
-    read = list(journal.read())
-    journal.close()
+    read = list(journal.read(after=before - 1))
     assert read == told
     assert [event.fact for event in read] == [f for batch in batches for f in batch]
-    assert [event.seq for event in read] == list(range(len(read)))
+    assert [event.seq for event in read] == [before + i for i in range(len(read))]
     assert all(event.at == at for event in read)
+
+
+@settings(deadline=None)
+@given(batches=st.lists(st.lists(any_fact, max_size=4), max_size=4))
+def test_what_is_kept_in_memory_is_read_again(batches: list[list[Fact]]) -> None:
+    journal = Journal(":memory:", "small")
+    told = [event for batch in batches for event in journal.append(batch, 0.0)]
+    assert list(journal.read()) == told
+    journal.close()
 
 
 @given(fact=any_fact)
@@ -66,6 +88,14 @@ def test_reading_may_begin_later(journal: Journal) -> None:
     assert not list(journal.read(after=4))
 
 
+def test_many_events_are_read_while_more_are_written(journal: Journal) -> None:
+    journal.append([seen(str(i)) for i in range(1000)], 0.0)
+    reading = journal.read()
+    assert next(reading).seq == 0
+    journal.append([seen("new")], 1.0)
+    assert [event.seq for event in reading] == list(range(1, 1001))
+
+
 def test_a_closed_journal_goes_on_where_it_was(open_journal: OpenJournal) -> None:
     first = open_journal()
     first.append([seen("connected")], 0.0)
@@ -75,47 +105,59 @@ def test_a_closed_journal_goes_on_where_it_was(open_journal: OpenJournal) -> Non
     assert facts(again) == [seen("connected"), seen("disconnected")]
 
 
-def test_studies_of_one_file_are_apart(open_journal: OpenJournal) -> None:
+def test_studies_of_one_database_are_apart(
+    open_journal: OpenJournal, where: str
+) -> None:
     late, early = open_journal(study="a"), open_journal(study="b")
     early.append([seen("b")], 1.0)
     late.append([seen("a"), seen("a again")], 2.0)
     early.append([seen("b again")], 3.0)
     assert facts(late) == [seen("a"), seen("a again")]
     assert facts(early) == [seen("b"), seen("b again")]
-    assert studies(late.where) == ["b", "a"]  # oldest first
+    assert studies(where) == ["b", "a"]  # oldest first
 
 
-def test_all_of_a_transaction_is_stored_or_nothing(journal: Journal) -> None:
-    unstorable: Any = ClientSeen("s", "mouse-1", object())  # type: ignore[arg-type]
-    with pytest.raises(JournalError, match="not JSON serializable"):
+@pytest.mark.parametrize("value", [object(), float("nan"), {1j: 2}])
+def test_all_of_a_transaction_is_stored_or_nothing(
+    journal: Journal, value: Any
+) -> None:
+    unstorable = ClientSeen("s", "mouse-1", value)
+    with pytest.raises(JournalError, match=r"JSON|keys must be"):
         journal.append([seen("connected"), unstorable], 0.0)
     assert not facts(journal)
     journal.append([seen("connected")], 0.0)
     assert facts(journal) == [seen("connected")]
 
 
-def test_a_second_writer_is_refused_and_nothing_is_lost(
-    open_journal: OpenJournal,
-) -> None:
-    first, second = open_journal(), open_journal()
-    first.append([seen("first")], 0.0)
-    with pytest.raises(JournalError, match="'small' is being written by another"):
-        second.append([seen("second")], 0.0)
-    first.append([seen("first again")], 0.0)
-    assert facts(first) == [seen("first"), seen("first again")]
+def noted(journal: Journal) -> list[str]:
+    """The ids of tokens in the journal's database."""
+    with journal.engine.connect() as connection:
+        return [*connection.execute(select(schema.tokens.c.id)).scalars()]
 
 
-def test_a_second_server_tells_its_clients_and_the_first_goes_on(
-    open_journal: OpenJournal,
-) -> None:
-    first = open_desk(open_journal())
-    second = open_desk(open_journal())
-    run_one(first.handle, "sim-first")
-    refused = hello(second, "mouse-2")
-    assert isinstance(refused, Refusal)
-    assert (refused.status, refused.error) == (503, "not_stored")
-    run_all(first)
-    assert first.state.finished
+def a_token(name: str) -> dict[str, Any]:
+    return {"id": name, "sha256": name, "role": "viewer", "created_at": 0.0}
+
+
+def test_what_is_looked_up_is_stored_with_the_events_or_not(journal: Journal) -> None:
+    first, again = insert(schema.tokens).values(a_token("a")), ClientSeen("s", "m", "x")
+    assert [e.seq for e in journal.append([again], 0.0, also=[first])] == [0]
+    assert noted(journal) == ["a"]
+    other = insert(schema.tokens).values(a_token("b"))
+    with pytest.raises(JournalError, match=r"(?i)unique") as caught:
+        journal.append([again], 0.0, also=[other, first])
+    assert "another process" not in str(caught.value)
+    assert noted(journal) == ["a"]
+    assert facts(journal) == [again]
+    assert journal.append([], 0.0, also=[other]) == []
+    assert noted(journal) == ["a", "b"]
+
+
+def test_events_are_numbered_as_they_will_be_stored(journal: Journal) -> None:
+    journal.append([seen("connected")], 0.0)
+    expected = journal.numbered([seen("disconnected")], 1.0)
+    assert not list(journal.read(after=0))
+    assert journal.append([seen("disconnected")], 1.0) == expected
 
 
 def test_writing_threads_take_turns(journal: Journal) -> None:
@@ -136,7 +178,8 @@ class FullDisk:
 
     def __init__(self, journal: Journal) -> None:
         self._journal, self.room = journal, 10**6
-        self.read = journal.read
+        self.read, self.claim = journal.read, journal.claim
+        self.engine = journal.engine
 
     def append(self, *args: Any) -> Any:
         if self.room <= 0:
@@ -163,84 +206,3 @@ def test_a_full_disk_stops_no_study_for_good(journal: Journal, room: int) -> Non
             assert isinstance(reply, Ack)
     run_all(desk)
     assert desk.state.finished
-
-
-# --- what is wrong with the file -----------------------------------------------
-
-
-def damage(path: Path, statement: str, *values: Any) -> None:
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute(statement, values)
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("statement", "what"),
-    [
-        ("update events set kind = 'session_dreamt'", "unknown kind 'session_dreamt'"),
-        ("update events set payload = '{\"session\": '", "cannot read"),
-        ("update events set payload = '{\"dream\": 1}'", "'client_seen' is damaged"),
-        ("update events set payload = '[]'", "'client_seen' is damaged"),
-        ("alter table events drop column payload", "no such column"),
-    ],
-)
-def test_a_damaged_event_is_named(
-    open_journal: OpenJournal, tmp_path: Path, statement: str, what: str
-) -> None:
-    journal = open_journal()
-    journal.append([seen("connected")], 0.0)
-    journal.close()
-    damage(tmp_path / "journal.db", statement)
-    with pytest.raises(JournalError, match=what) as caught:
-        list(open_journal().read())
-    assert "journal.db" in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database, but long enough" * 100])
-def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "journal.db"
-    path.write_bytes(content)
-    if content:
-        with pytest.raises(JournalError, match=r"journal\.db.* not a database"):
-            Journal(path, "small")
-    else:  # an empty file is an empty database
-        Journal(path, "small").close()
-
-
-def test_a_database_with_torn_pages(open_journal: OpenJournal, tmp_path: Path) -> None:
-    journal = open_journal()
-    for i in range(200):
-        journal.append([seen("x" * 500 + str(i))], 0.0)
-    journal.close()
-    path = tmp_path / "journal.db"
-    content = bytearray(path.read_bytes())
-    content[8192:] = b"\xff" * (len(content) - 8192)
-    path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"journal\.db.* malformed"):
-        list(open_journal().read())
-
-
-@pytest.mark.parametrize(
-    "where",
-    [
-        "/no/such/folder/journal.db",
-        "nodatabase://host/journal",
-        "sqlite://host:port:port/x",
-        "postgresql+nodriver://host/journal",
-    ],
-)
-def test_a_place_that_cannot_be_opened(where: str) -> None:
-    with pytest.raises(JournalError, match="cannot"):
-        Journal(where, "small")
-
-
-def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
-    engine = open_database(tmp_path / "journal.db")
-    with engine.connect() as connection:
-        pragmas = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous")
-        }
-    engine.dispose()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2}  # 2 is FULL
