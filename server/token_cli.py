@@ -1,0 +1,213 @@
+"""``penchant token``. Heavy imports wait inside, as for every command."""
+
+import contextlib
+import math
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from server.roles import ROLES, Role
+
+if TYPE_CHECKING:
+    from server.access import Access
+
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _seconds(duration: str) -> float:
+    """Seconds of a number with its unit, infinite for ``never``."""
+    if duration == "never":
+        return math.inf
+    parts = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", duration)
+    seconds = float(parts[1]) * _UNIT_S[parts[2]] if parts else 0.0
+    if not seconds:
+        raise click.BadParameter(
+            f"expected a number above 0 and s, m, h or d, as in 30d; got {duration!r}"
+        )
+    return seconds
+
+
+JOURNAL = click.option(
+    "--journal",
+    metavar="FILE_OR_URL",
+    required=True,
+    help="The database of the server that the token is for.",
+)
+
+
+@click.group()
+def token() -> None:
+    """Let people, rigs and participants in, and out again.
+
+    As soon as a database holds one token, its server wants one of everybody, also of
+    programs on its own computer.
+    """
+
+
+@token.command()
+@JOURNAL
+@click.option("--role", type=click.Choice(ROLES), required=True, help="What it allows.")
+@click.option("--study", help="For this study only.")
+@click.option("--subject", help="For this subject only; a participant needs one.")
+@click.option("--rig", help="For this rig only.")
+@click.option("--label", default="", help="What reminds you whose it is.")
+@click.option(
+    "--valid",
+    type=_seconds,
+    metavar="DURATION",
+    default="180d",
+    show_default=True,
+    help="How long: 12h, 30d, never.",
+)
+def issue(
+    journal: str,
+    role: Role,
+    study: str | None,
+    subject: str | None,
+    rig: str | None,
+    label: str,
+    valid: float,
+) -> None:
+    """Make a token and print its secret, this once."""
+    with _opened(journal) as access:
+        _warn_of_first(access)
+        name, secret = access.issue(
+            role,
+            study=study,
+            subject=subject,
+            rig=rig,
+            label=label,
+            valid_s=None if valid == math.inf else valid,
+        )
+    click.echo(secret)
+    click.echo(
+        f"token {name} ({role}), shown this once: give it to the client as "
+        "PENCHANT_TOKEN",
+        err=True,
+    )
+
+
+@token.command("list")
+@JOURNAL
+def list_tokens(journal: str) -> None:
+    """Show every token and link, without its secret."""
+    from rich.console import Console
+    from rich.table import Table
+
+    with _opened(journal, create=False) as access:
+        tokens = access.tokens()
+    table = Table("id", "role", "study", "subject", "rig", "label", "expires", "state")
+    table.columns[0].no_wrap = True
+    for info in tokens:
+        table.add_row(
+            info.id,
+            info.role,
+            info.study or "",
+            info.subject or "",
+            info.rig or "",
+            info.label,
+            _date(info.expires_at),
+            info.state(time.time()),
+        )
+    Console().print(table)
+
+
+@token.command()
+@click.argument("token_id", metavar="ID")
+@JOURNAL
+def revoke(token_id: str, journal: str) -> None:
+    """Withdraw the token or link ID, within a second."""
+    with _opened(journal, create=False) as access:
+        if not access.revoke(token_id):
+            raise click.ClickException(
+                f"{journal} has no token {token_id!r} that is not revoked already; "
+                "`penchant token list` shows them"
+            )
+    click.echo(f"revoked {token_id}")
+
+
+@token.command()
+@click.argument("study", metavar="STUDY_NAME")
+@click.argument("subject")
+@JOURNAL
+@click.option(
+    "--valid",
+    type=_seconds,
+    metavar="DURATION",
+    default="1d",
+    show_default=True,
+    help="How long: 12h, 30d.",
+)
+@click.option("--group", help="The subject's group, in a study with groups.")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:5000",
+    show_default=True,
+    help="Where participants reach the server.",
+)
+def link(
+    study: str, subject: str, journal: str, valid: float, group: str | None, url: str
+) -> None:
+    """Print the address at which SUBJECT, and nobody else, takes part."""
+    with _opened(journal) as access:
+        _warn_of_first(access)
+        credential = access.link(study, subject, valid, group)
+    click.echo(f"{url.rstrip('/')}/participate/{credential}")
+    click.echo(
+        f"shown this once: send it to {subject} alone; "
+        f"`penchant token unlink {study} {subject}` withdraws it",
+        err=True,
+    )
+
+
+@token.command()
+@click.argument("study", metavar="STUDY_NAME")
+@click.argument("subject")
+@JOURNAL
+def unlink(study: str, subject: str, journal: str) -> None:
+    """Withdraw every link that SUBJECT has to a study, within a second."""
+    with _opened(journal, create=False) as access:
+        withdrawn = access.revoke_links(study, subject)
+    click.echo(f"revoked {withdrawn} of {subject} in {study}")
+
+
+def _warn_of_first(access: "Access") -> None:
+    if not access.any():
+        click.echo(
+            "the first token of this database: from now on its server wants one of "
+            "every client, also on its own computer",
+            err=True,
+        )
+
+
+def _date(at: float | None) -> str:
+    if at is None:
+        return "never"
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "minutes")[:16] + "Z"
+
+
+@contextlib.contextmanager
+def _opened(journal: str, create: bool = True) -> Iterator["Access"]:
+    """The tokens of a database; what is wrong with it in one line."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from server.access import Access
+    from server.journal import JournalError, open_database
+    from server.protocol import ProtocolError
+    from server.redaction import redact
+
+    if not create and "://" not in journal and not Path(journal).exists():
+        raise click.ClickException(f"there is no file {journal}")
+    try:
+        engine = open_database(journal)
+        try:
+            yield Access(engine)
+        finally:
+            engine.dispose()
+    except (JournalError, ProtocolError, SQLAlchemyError, ValueError) as error:
+        raise click.ClickException(redact(str(error))) from error
