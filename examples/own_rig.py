@@ -11,14 +11,18 @@ import sys
 import time
 from typing import Any
 
-from server.protocol import Assignment, Trial
+from server.protocol import Assignment, Grant, Reward, Trial
 from subject_clients.adapter import Answer
 from subject_clients.loop import Subject
+from subject_clients.outbox import Outbox
 from subject_clients.transport import Socket
+
+URL = "http://127.0.0.1:5000"
+DROP = 4.0  # microlitres that a correct choice earns
 
 
 def run_my_trial(stimulus: dict[str, Any], rewarded: str | None) -> tuple[float, float]:
-    """Show a stimulus, wait for a poke, reward it if ``rewarded`` is its side.
+    """Show a stimulus and wait for a poke.
 
     Returns the choice, -1 (left) or 1 (right), and the reaction time in seconds
     on the rig's own clock. ``rewarded`` is None in a test trial: no reward.
@@ -41,11 +45,36 @@ class TwoPorts:
 
     def present(self, trial: Trial) -> Answer:
         """One trial, reward and all, without the server's help."""
+        sent = time.monotonic()
         rewarded = trial.feedback["rewarded"] if trial.feedback else None
         choice, seconds = run_my_trial(trial.stimulus, rewarded)
-        return Answer(value=choice, reaction_time_s=seconds)
+        reward = None
+        if rewarded == ("right" if choice > 0 else "left"):
+            reward = self._reward(trial.grant, sent)
+        return Answer(value=choice, reaction_time_s=seconds, reward=reward)
+
+    def _reward(self, grant: Grant | None, sent: float) -> Reward | None:
+        """What a correct choice earns, within the grant if the study gives any."""
+        if grant is None:
+            return None  # a study without limits keeps no ledger of rewards
+        if time.monotonic() - sent > grant.valid_s:
+            return None
+        microlitre = min(DROP, grant.max_microlitre)
+        print(f"  {microlitre:g} microlitres")  # here the valve opens
+        return Reward(microlitre=microlitre)
+
+    def give_reward(self, microlitre: float) -> None:
+        """An operator gives one, at any moment. Leave this out without a valve."""
+        print(f"  {microlitre:g} microlitres, free")
+
+    def safe_state(self, reason: str) -> None:
+        """An emergency stop, an error, no server: dry, dark and still, at once."""
+        print(f"  safe state: {reason}")
 
 
 if __name__ == "__main__":
-    subject = Subject(sys.argv[1], TwoPorts(), Socket("http://127.0.0.1:5000"))
-    print(subject.run_session().reason)
+    name = sys.argv[1]
+    # What is said is on disk before it is sent: nothing is lost if the power fails.
+    with Outbox(f"{name}.outbox", to=URL) as outbox:
+        subject = Subject(name, TwoPorts(), Socket(URL), outbox=outbox)
+        print(subject.run_session().reason)

@@ -1,17 +1,21 @@
 """What every adapter offers: how a trial is presented to one kind of subject."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from server.protocol import Assignment, Outcome, Trial
+from server.protocol import Assignment, Outcome, Reward, Trial
 
 
 class Answer(NamedTuple):
-    """What happened in a trial; ``value`` as in the ``respond`` message."""
+    """What happened in a trial; ``value`` as in the ``respond`` message.
+
+    ``reward`` is what was given in it, under the trial's ``grant``.
+    """
 
     value: float | None = None
     outcome: Outcome = "responded"
     reaction_time_s: float | None = None
     clocks: dict[str, float] | None = None
+    reward: Reward | None = None
 
 
 class GiveUp(Exception):
@@ -31,5 +35,30 @@ class Adapter(Protocol):
         ...
 
     def present(self, trial: Trial) -> Answer:
-        """Show a trial, give its feedback if it has any, and return the answer."""
+        """Show a trial, give its feedback if it has any, and return the answer.
+
+        With ``trial.grant`` give at most one reward, of at most so much, in time.
+        """
+        ...
+
+
+@runtime_checkable
+class GivesRewards(Protocol):
+    """An adapter that can give what an operator wishes."""
+
+    def give_reward(self, microlitre: float) -> None:
+        """Give it now; called from another thread than ``present``."""
+        ...
+
+
+@runtime_checkable
+class HasSafeState(Protocol):
+    """An adapter of a rig that can harm: dry, dark and still."""
+
+    def safe_state(self, reason: str) -> None:
+        """At once, whatever ``present`` is doing, and until ``begin``.
+
+        Called from any thread, after an emergency stop or an error and when the
+        server is lost. A ``present`` under way may return or raise ``GiveUp``.
+        """
         ...

@@ -1,17 +1,16 @@
 """The session loop: from hello to done, whatever the subject and the transport."""
 
-import json
-import threading
 import time
 from collections.abc import Callable
 
-from server.protocol import PROTOCOL, Ack, Assignment, Done, Refusal, Reply, Trial, Wait
-from subject_clients.adapter import Adapter, GiveUp
+from server.protocol import PROTOCOL, Ack, Assignment, Done, Reply, Trial, Wait
+from subject_clients.adapter import Adapter, Answer, GiveUp
+from subject_clients.heartbeat import Fuse, Heartbeat
+from subject_clients.line import Line, Refused
+from subject_clients.outbox import Memory, Outbox
 from subject_clients.transport import Transport
 
-
-class Refused(ConnectionError):
-    """The server refused a message; says why."""
+__all__ = ["Refused", "Subject"]
 
 
 class Subject:
@@ -28,96 +27,105 @@ class Subject:
         token: str | None = None,
         sleep: Callable[[float], object] = time.sleep,
         group: str | None = None,
+        outbox: Outbox | None = None,
+        rig: str | None = None,
     ) -> None:
         """``name`` is the subject's pseudonym; ``token`` the server's, if any.
 
-        ``group`` is the subject's, where the study has groups.
+        ``group`` is the subject's, where the study has groups; ``rig`` the
+        apparatus, where there is one. What is said goes through ``outbox``, so
+        that it arrives even if this program, or the power, should fail.
         """
-        self._name, self._adapter, self._transport = name, adapter, transport
-        self._token, self._sleep = token, sleep
-        self._group = {"group": group} if group else {}
-        # A heartbeat must not come between a message and its reply.
-        self._line = threading.Lock()
+        self._name, self._adapter, self._sleep = name, adapter, sleep
+        self._line = Line(transport, token, Memory() if outbox is None else outbox)
+        of = {"group": group, "rig": rig}
+        self._of = {key: value for key, value in of.items() if value}
 
     def run_session(self) -> Done:
         """Wait for an assignment and work through it.
 
-        Returns how it ended. Raises :class:`Refused` and ``ConnectionError``.
+        What was left to say comes first. Returns how it ended.
+
+        Raises :class:`Refused` and ``ConnectionError``, after the adapter has been
+        brought into its safe state.
         """
+        self._line.catch_up()
         while isinstance(reply := self._hello(), Wait):
             self._sleep(reply.retry_after_s)
+        fuse = Fuse(self._adapter)
         if isinstance(reply, Done):
+            if reply.emergency:
+                fuse.stop(reply)
             return reply
         assert isinstance(reply, Assignment)
-        with _Heartbeat(self._beat, reply):
+        with Heartbeat(self._line, self._adapter, fuse, reply), fuse:
             try:
-                return self._trials(reply)
+                done = self._trials(reply, fuse)
             except GiveUp as reason:
-                why = str(reason)[:1000] or "no reason given"
-                self._send("abandon", session=reply.session, reason=why)
-                return Done(study=False, reason=f"session abandoned: {reason}")
+                done = self._abandoned(reply.session, reason, fuse)
+            if done.emergency:
+                fuse.stop(done)
+            return done
 
-    def _trials(self, assignment: Assignment) -> Done:
+    def _trials(self, assignment: Assignment, fuse: Fuse) -> Done:
+        session = assignment.session
         self._adapter.begin(assignment)
-        trial = self._send("next", session=assignment.session)
-        while isinstance(trial, Trial):
-            answer = self._adapter.present(trial)
-            ack = self._send(
-                "respond",
-                session=assignment.session,
-                uid=trial.uid,
-                **answer._asdict(),
-            )
-            assert isinstance(ack, Ack)
-            if ack.next is None:
-                return Done(study=False, reason="session finished")
-            trial = ack.next
-        assert isinstance(trial, Done)
-        return trial
+        due = self._due(session)
+        while not isinstance(due, Done):
+            if stopped := fuse.stopped():
+                return stopped
+            if isinstance(due, Trial):
+                due = self._shown(session, due, fuse)
+            else:  # paused
+                self._sleep(due.retry_after_s)
+                due = self._due(session)
+        return fuse.stopped() or due
+
+    def _shown(self, session: str, trial: Trial, fuse: Fuse) -> Trial | Wait | Done:
+        """Show a trial and tell what happened; returns what is due after it."""
+        answer = self._adapter.present(trial)
+        reply = self._answered(session, trial.uid, answer, fuse)
+        if isinstance(reply, Done):
+            return reply
+        return reply.next or self._due(session)
+
+    def _answered(
+        self, session: str, uid: str, answer: Answer, fuse: Fuse
+    ) -> Ack | Done:
+        message = answer._asdict()
+        message["reward"] = answer.reward and answer.reward.model_dump()
+        try:
+            reply = self._line.tell("respond", session=session, uid=uid, **message)
+        except Refused as refused:
+            # Stopped within this trial: its answer is set aside, and all is well.
+            if refused.refusal.error != "session_over":
+                raise
+            reply = fuse.emergency or self._due(session)
+            if not isinstance(reply, Done):
+                raise
+        if isinstance(reply, Ack) and reply.done:
+            why = "stopped in an emergency" if reply.emergency else "session finished"
+            return Done(study=False, reason=why, emergency=reply.emergency)
+        assert isinstance(reply, Ack | Done)
+        return reply
+
+    def _due(self, session: str) -> Trial | Wait | Done:
+        reply = self._line.ask("next", session=session)
+        assert isinstance(reply, Trial | Wait | Done)
+        return reply
+
+    def _abandoned(self, session: str, reason: GiveUp, fuse: Fuse) -> Done:
+        if fuse.emergency:
+            return fuse.emergency
+        why = str(reason)[:1000] or "no reason given"
+        self._line.tell("abandon", session=session, reason=why)
+        return Done(study=False, reason=f"session abandoned: {reason}")
 
     def _hello(self) -> Reply:
-        return self._send(
+        return self._line.ask(
             "hello",
             protocol=PROTOCOL,
             subject=self._name,
             simulated=self._adapter.simulated,
-            **self._group,
+            **self._of,
         )
-
-    def _beat(self, session: str) -> None:
-        self._send("heartbeat", session=session)
-
-    def _send(self, kind: str, **message: object) -> Reply:
-        if self._token is not None:
-            message["token"] = self._token
-        json.dumps(message, allow_nan=False)  # an adapter's fault is no outage
-        with self._line:
-            reply = self._transport.send(kind, message)
-        if isinstance(reply, Refusal):
-            raise Refused(f"{kind} was refused ({reply.error}): {reply.detail}")
-        return reply
-
-
-class _Heartbeat:
-    """Renews the lease from a thread of its own while a session runs."""
-
-    def __init__(self, beat: Callable[[str], None], assignment: Assignment) -> None:
-        self._beat, self._assignment = beat, assignment
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(self._assignment.heartbeat_s):
-            try:
-                self._beat(self._assignment.session)
-            except Refused:
-                return  # the session loop meets the same fault and reports it
-            except ConnectionError:
-                continue

@@ -1,191 +1,31 @@
-"""Clients: the session loop, the ways to carry messages, the adapters."""
+"""Clients: the ways to carry messages, and the adapters."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import click
+import flask
+import flask_socketio
 import pytest
 import requests
 from live_server import serving
+from scripted import Rig, assignment, trial
 from small_study import CHOICE, be_born, facts, hello, open_desk, send, small_study
+from werkzeug.serving import make_server
 
 import subject_clients.transport
 from server.desk import Desk
 from server.events import ClientSeen, Responded, SessionEnded, SessionOpened
 from server.journal import Journal, JournalError
-from server.protocol import (
-    Ack,
-    Alive,
-    Assignment,
-    Done,
-    Refusal,
-    Reply,
-    Trial,
-    Wait,
-)
-from subject_clients.adapter import Adapter, Answer, GiveUp
+from server.protocol import Assignment, Control, Done, Trial
+from subject_clients.adapter import Answer, GiveUp
 from subject_clients.catalogue import ADAPTERS, adapter_class
-from subject_clients.loop import Refused, Subject
+from subject_clients.loop import Subject
 from subject_clients.simulated import Simulated, run_subjects
 from subject_clients.terminal import Terminal
 from subject_clients.transport import TRANSPORTS, InMemory
-
-SESSION = "c0-g0-i0-a0"
-
-
-def trial(index: int, label: float | None = None) -> Trial:
-    """A trial of a session with two; training has a label."""
-    return Trial(
-        uid=f"{SESSION}/{index}",
-        index=index,
-        phase="test" if label is None else "training",
-        x=[0.5],
-        stimulus={"angle_deg": 45.0},
-        feedback=None if label is None else {"label": label},
-    )
-
-
-def assignment(**changes: Any) -> Assignment:
-    """A session of two trials."""
-    plain: dict[str, Any] = {
-        "protocol": 1,
-        "session": SESSION,
-        "response": "graded",
-        "training_trials": 1,
-        "test_trials": 1,
-        "next_trial": 0,
-        "lease_s": 40.0,
-        "heartbeat_s": 10.0,
-    }
-    return Assignment(**plain | changes)
-
-
-class Script:
-    """A transport that says what it is told to, and remembers what it heard."""
-
-    def __init__(self, *replies: Reply) -> None:
-        self._replies = list(replies)
-        self.heard: list[tuple[str, dict[str, Any]]] = []
-        self.beats = threading.Semaphore(0)
-
-    def send(self, kind: str, message: dict[str, Any]) -> Reply:
-        if kind == "heartbeat":
-            self.beats.release()
-            return Alive(lease_s=40.0)
-        self.heard.append((kind, message))
-        return self._replies.pop(0)
-
-    def close(self) -> None:
-        pass
-
-
-class Watcher:
-    """Answers 0.25 to every trial, and gives up where it is told to."""
-
-    simulated = False
-
-    def __init__(self, give_up_at: int | None = None, reason: str = "thirsty") -> None:
-        self.shown: list[Trial] = []
-        self._give_up_at, self._reason = give_up_at, reason
-
-    def begin(self, assignment: Assignment) -> None:
-        assert assignment.session == SESSION
-
-    def present(self, trial: Trial) -> Answer:
-        if trial.index == self._give_up_at:
-            raise GiveUp(self._reason)
-        self.shown.append(trial)
-        return Answer(value=0.25, reaction_time_s=0.5)
-
-
-def run(adapter: Adapter, script: Script, **options: Any) -> Done:
-    """One session of mouse-1."""
-    return Subject("mouse-1", adapter, script, **options).run_session()
-
-
-# --- the loop ------------------------------------------------------------------
-
-
-def test_a_session_is_hello_next_and_responses() -> None:
-    script = Script(
-        assignment(),
-        trial(0, 0.5),
-        Ack(uid=f"{SESSION}/0", next=trial(1), done=False),
-        Ack(uid=f"{SESSION}/1", next=None, done=True),
-    )
-    watcher = Watcher()
-    done = run(watcher, script, token="sesame")
-    assert not done.study
-    assert [t.index for t in watcher.shown] == [0, 1]
-    assert [kind for kind, _ in script.heard] == ["hello", "next", "respond", "respond"]
-    assert all(message["token"] == "sesame" for _, message in script.heard)
-    assert script.heard[0][1] == {
-        "protocol": 1,
-        "subject": "mouse-1",
-        "simulated": False,
-        "token": "sesame",
-    }
-    assert script.heard[3][1]["uid"] == f"{SESSION}/1"
-    assert script.heard[3][1]["value"] == 0.25
-
-
-def test_told_to_wait_it_waits_and_asks_again() -> None:
-    slept: list[float] = []
-    wait = Wait(retry_after_s=0.7, reason="full")
-    over = Done(study=True, reason="the study is finished")
-    assert run(Watcher(), Script(wait, wait, over), sleep=slept.append) == over
-    assert slept == [0.7, 0.7]
-
-
-def test_a_session_that_is_over_when_asked_for_its_trial() -> None:
-    over = Done(study=False, reason="session finished")
-    assert run(Watcher(), Script(assignment(), over)) == over
-
-
-def test_a_refusal_is_raised_with_its_reason() -> None:
-    refusal = Refusal(status=401, error="unauthorised", detail="a token is required")
-    with pytest.raises(Refused, match=r"hello was refused .*: a token is required"):
-        run(Watcher(), Script(refusal))
-
-
-@pytest.mark.parametrize("reason", ["thirsty", "", "z" * 5000])
-def test_an_adapter_that_gives_up_abandons_the_session(
-    desk: Desk, journal: Journal, reason: str
-) -> None:
-    watcher = Watcher(give_up_at=1, reason=reason)
-    done = Subject("mouse-1", watcher, InMemory(desk.handle)).run_session()
-    assert "abandoned" in done.reason
-    (ended,) = facts(journal, SessionEnded)
-    assert ended.status == "abandoned"
-    assert ended.reason.startswith(reason[:1000])
-    assert len(facts(journal, Responded)) == 1
-
-
-def test_the_lease_is_renewed_while_a_subject_takes_its_time() -> None:
-    script = Script(
-        assignment(heartbeat_s=0.001), trial(0), Done(study=False, reason="")
-    )
-
-    class Slow(Watcher):
-        def present(self, _: Trial) -> Answer:
-            for _beat in range(5):
-                assert script.beats.acquire(timeout=10)
-            raise GiveUp("enough")
-
-    run(Slow(), script)
-    assert threading.active_count() < 20  # and its thread is gone
-    assert script.heard[-1][0] == "abandon"
-
-
-def test_what_no_wire_can_carry_is_the_fault_of_the_adapter() -> None:
-    class Wild(Watcher):
-        def present(self, _: Trial) -> Answer:
-            return Answer(value=float("nan"))
-
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        run(Wild(), Script(assignment(), trial(0, 0.5)))
-
 
 # --- transports ----------------------------------------------------------------
 
@@ -268,6 +108,97 @@ def test_an_answer_that_is_no_reply_counts_as_none(
     wire.close()
 
 
+@pytest.mark.parametrize(("status", "paused_s"), [(429, [1.0] * 3), (503, [0.2] * 3)])
+def test_refusals_that_pass_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+    impatient: list[float],
+    status: int,
+    paused_s: list[float],
+) -> None:
+    busy = f'{{"type": "refusal", "status": {status}, "error": "e", "detail": "d"}}'
+    pages = [busy.encode()] * 3
+
+    def post(*_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        good = b'{"type": "done", "study": true, "reason": "over"}'
+        response._content = pages.pop(0) if pages else good
+        return response
+
+    monkeypatch.setattr(requests.Session, "post", post)
+    wire = TRANSPORTS["http"]("http://127.0.0.1:9", patience_s=10.0)
+    assert isinstance(wire.send("hello", {}), Done)
+    assert impatient == paused_s
+    wire.close()
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A server that answers with the study that it was asked for, and pushes."""
+    app = flask.Flask("echo")
+    socketio = flask_socketio.SocketIO(app, async_mode="threading")
+
+    def answer(*_: Any, **__: Any) -> dict[str, Any]:
+        study = flask.request.args.get("study", "none")
+        return {"type": "noted", "detail": f"{flask.request.path} {study}"}
+
+    def answer_and_push(*_: Any) -> dict[str, Any]:
+        flask_socketio.emit("control", {"some": "thing of a later release"})
+        pushed = Control(session="c0-g0-i0-a0", what="reward")
+        flask_socketio.emit("control", pushed.model_dump())
+        return answer()
+
+    app.post("/prefix/api/v1/<kind>")(answer)
+    app.post("/api/v1/<kind>")(answer)
+    socketio.on_event("hello", answer_and_push)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_a_url_may_name_the_study(echo: str, name: str) -> None:
+    for url, expected in (
+        (f"{echo}?study=apple", "apple"),
+        (f"{echo}/?study=apple", "apple"),
+        (f"{echo}/", "none"),
+    ):
+        wire = TRANSPORTS[name](url, patience_s=5.0)
+        assert getattr(wire.send("hello", {}), "detail", "").split()[1] == expected
+        wire.close()
+
+
+def test_http_keeps_the_path_of_a_url(echo: str) -> None:
+    wire = TRANSPORTS["http"](f"{echo}/prefix/?study=pear", patience_s=5.0)
+    reply = wire.send("next", {})
+    assert getattr(reply, "detail", "") == "/prefix/api/v1/next pear"
+    wire.close()
+
+
+def test_what_a_server_pushes_is_heard(
+    echo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Control] = []
+    arrived = threading.Event()
+
+    def hear(control: Control) -> None:
+        heard.append(control)
+        arrived.set()
+
+    wire = TRANSPORTS["socket"](echo, patience_s=5.0)
+    wire.send("hello", {})  # nobody listens yet
+    wire.listen(hear)
+    wire.close()
+    wire.send("hello", {})  # over another connection
+    assert arrived.wait(10)
+    wire.close()
+    assert heard == [Control(session="c0-g0-i0-a0", what="reward")]
+    assert "does not know" in caplog.text
+
+
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_a_client_may_hang_up_and_go_on(
     desk: Desk, journal: Journal, name: str
@@ -290,6 +221,44 @@ def test_in_memory_nothing_crosses_that_a_wire_would_refuse(desk: Desk) -> None:
         wire.send("hello", {"protocol": 1, "subject": "m", "capabilities": {1j: 1}})
     with pytest.raises((TypeError, ValueError)):
         wire.send("hello", {"protocol": 1, "subject": object()})
+
+
+class InTrial(Rig):
+    """A rig whose first trial lasts until it is told what it waits for."""
+
+    def __init__(self, told: str) -> None:
+        super().__init__()
+        self.in_trial = threading.Event()
+        self._told = told
+
+    def begin(self, assignment: Assignment) -> None:
+        self.session = assignment.session
+
+    def present(self, trial: Trial) -> Answer:
+        self.in_trial.set()
+        assert getattr(self, self._told).wait(5)  # sooner than a heartbeat would be
+        return super().present(trial)
+
+
+@pytest.mark.parametrize("order", ["stop", "give_reward"])
+def test_orders_reach_a_rig_within_its_trial(
+    desk: Desk, journal: Journal, order: str
+) -> None:
+    """Over Socket.IO at once: a heartbeat would take 7.5 s."""
+    stop = order == "stop"
+    rig = InTrial("is_safe" if stop else "was_given")
+    what = {"emergency": True} if stop else {"microlitre": 2.5}
+    with serving(desk) as url, ThreadPoolExecutor() as pool:
+        wire = TRANSPORTS["socket"](url, patience_s=10.0)
+        done = pool.submit(Subject("mouse-1", rig, wire).run_session)
+        assert rig.in_trial.wait(10)
+        reply = send(desk, order, session=rig.session, reason="thirst", **what)
+        assert reply.type == "noted"
+        assert done.result(20).emergency == stop
+        wire.close()
+    assert rig.given == ([] if stop else [2.5])
+    assert len(rig.safe) == stop
+    assert len(facts(journal, Responded)) == (1 if stop else 12)
 
 
 # --- adapters ------------------------------------------------------------------
