@@ -21,10 +21,10 @@ help: ## show this list
 demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
-test: lint ## lint, then all tests but the slow ones
+test: lint $(VENV)/.services ## lint, then all tests but the slow ones
 	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
-validate: $(VENV)/.dev ## slow scientific checks
+validate: $(VENV)/.dev $(VENV)/.services ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200
 
 bench: $(VENV)/.server ## run every benchmark
@@ -60,6 +60,24 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing Penchant and its test tools into $(VENV) (once) ..."
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.server
+
+# What a server works with beside itself; tests start their own, on ports of their own.
+$(VENV)/.services: Makefile | $(BIN)/python
+	@missing=; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb \
+		>/dev/null || missing="$$missing postgresql"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	if [ -n "$$missing" ]; then \
+		command -v apt-get >/dev/null || { echo "install:$$missing"; exit 1; }; \
+		echo "Installing for the tests:$$missing ..."; \
+		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $$missing; \
+	fi
+	@touch $@
 
 # Debian and Ubuntu ship Python without ensurepip, which is in pythonX.Y-venv.
 $(BIN)/python:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -14,7 +13,12 @@ import click
 from analysis.plan_cli import plan
 from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
+from server.db_cli import db
+from server.serve_cli import free_port, serve
+from server.token_cli import token
 from subject_clients.catalogue import ADAPTERS, adapter_class
+from subject_clients.conformance_cli import conformance
+from subject_clients.operator_cli import order, status
 
 if TYPE_CHECKING:
     from server.journal import Journal
@@ -48,7 +52,17 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-for _command in (plan, reanalyse, reproduce):
+for _command in (
+    conformance,
+    db,
+    order,
+    plan,
+    reanalyse,
+    reproduce,
+    serve,
+    status,
+    token,
+):
     main.add_command(_command)
 
 
@@ -83,55 +97,17 @@ def check(study: Path) -> None:
 
 
 @main.command()
-@STUDY
-@JOURNAL
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address.")
-@click.option("--port", default=5000, show_default=True, help="Port; 0 finds one.")
-@click.option(
-    "--simulated",
-    is_flag=True,
-    help="A rehearsal: simulated subjects may join, and the journal says so.",
-)
-@click.option(
-    "--token",
-    envvar="PENCHANT_TOKEN",
-    help="Secret that every client must give. Required beyond 127.0.0.1; "
-    "better set as PENCHANT_TOKEN.",
-)
-def serve(
-    study: Path,
-    journal: str | None,
-    host: str,
-    port: int,
-    simulated: bool,
-    token: str | None,
-) -> None:
-    """Run a study with subjects that connect to this computer.
-
-    Stopped or killed at any moment, the same command goes on where it was.
-    """
-    from server.app import create_app
-    from server.app import serve as run
-    from server.desk import Desk
-
-    if host not in ("127.0.0.1", "localhost", "::1") and not token:
-        raise click.ClickException(f"{host} can be reached by others: give a --token")
-    loaded = _load(study, in_sessions=True)
-    mode = "dry-run" if simulated else "live"
-    with _faults(), _journal(study, journal, loaded) as opened:
-        desk = Desk(loaded, opened, mode, token, beside=True)
-        app, socketio = create_app(desk)
-        port = port or _free_port()
-        click.echo(f"study {loaded.name} ({mode}) at http://{host}:{port}")
-        run(app, socketio, host, port)
-
-
-@main.command()
 @click.argument("adapter", type=click.Choice(sorted(ADAPTERS)))
 @click.option("--url", default="http://127.0.0.1:5000", show_default=True)
 @click.option("--name", help="Pseudonym of the subject; simulated ones are numbered.")
 @click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
 @click.option("--group", help="Its group, in a study with groups.")
+@click.option("--rig", help="The apparatus that the subject is in, if any.")
+@click.option(
+    "--outbox",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where answers wait for their acknowledgement. [default: NAME.outbox]",
+)
 @click.option("--count", default=1, show_default=True, help="Simulated: how many.")
 @click.option("--learner", help="Simulated: this learner in place of the study's.")
 @click.option("--transport", type=WIRES, default="socket", help="What carries it.")
@@ -143,6 +119,8 @@ def subject(
     name: str | None,
     study: Path | None,
     group: str | None,
+    rig: str | None,
+    outbox: Path | None,
     count: int,
     learner: str | None,
     transport: str,
@@ -165,9 +143,20 @@ def subject(
 
             if not name:
                 raise click.UsageError("a real subject needs a --name (a pseudonym)")
+            from subject_clients.outbox import Outbox
+
             presented = adapter_class(adapter)()
-            real = Subject(name, presented, connect(), token, group=group)
-            done = real.run_session()
+            with Outbox(outbox or Path(f"{name}.outbox"), to=url) as box:
+                real = Subject(
+                    name,
+                    presented,
+                    connect(),
+                    token,
+                    group=group,
+                    outbox=box,
+                    rig=rig,
+                )
+                done = real.run_session()
             click.echo(f"Thank you: {done.reason}.")
             return
         if study is None:
@@ -226,9 +215,7 @@ def dry_run(
         if over_sockets:
             opened.close()
             with _progress(loaded) as progress:
-                rehearse(
-                    study, opened.where, _free_port(), subjects, sessions, progress
-                )
+                rehearse(study, opened.where, free_port(), subjects, sessions, progress)
             return
         from server.dry_run import dry_run as run
 
@@ -331,10 +318,12 @@ def _journal(study: Path, journal: str | None, loaded: "Study") -> Iterator["Jou
 @contextlib.contextmanager
 def _faults() -> Iterator[None]:
     """Faults that a user can mend become one line instead of a traceback."""
+    from server.redaction import redact
+
     try:
         yield
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(redact(str(error))) from error
 
 
 def _beside(journal: str) -> contextlib.AbstractContextManager[None]:
@@ -388,12 +377,6 @@ def _progress(loaded: "Study") -> Iterator[Callable[[dict[str, Any]], None]]:
 def _stream_name(study: Path) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", study.stem).lstrip("_.-")
     return name[:64] or "study"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

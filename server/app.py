@@ -1,7 +1,6 @@
-"""HTTP and Socket.IO doors to a :class:`server.desk.Desk`."""
+"""HTTP and Socket.IO doors to the studies of a server."""
 
 import json
-import logging
 from typing import Any
 
 from flask import Flask, Response, request
@@ -9,41 +8,53 @@ from flask_socketio import SocketIO
 from werkzeug.exceptions import HTTPException
 
 from server.desk import Desk
+from server.door import Door
 from server.protocol import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,
     REPLIES,
     REQUESTS,
-    Assignment,
+    Control,
+    ProtocolError,
     Refusal,
     Reply,
 )
+from server.sockets import Sockets, address, bearer
 
 
-def create_app(desk: Desk) -> tuple[Flask, SocketIO]:
-    """The Flask application and its Socket.IO server for one study."""
+def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, SocketIO]:
+    """The Flask application and its Socket.IO server.
+
+    ``message_queue`` is a Redis URL through which server processes push to each
+    other's clients.
+    """
     app = Flask("penchant")
     app.config["MAX_CONTENT_LENGTH"] = MAX_MESSAGE_BYTES
-    _add_http(app, desk)
+    _add_http(app, door)
+    _add_pages(app, door)
     # Threads, not gevent: JAX and monkey patching do not mix, and threads are as fast.
     socketio = SocketIO(
         app,
         async_mode="threading",
+        message_queue=message_queue,
         # Above our own limit, so that most oversized messages get a clear refusal.
         max_http_buffer_size=4 * MAX_MESSAGE_BYTES,
     )
-    _add_socket(socketio, desk)
+    Sockets(socketio, door)
     return app, socketio
 
 
 def serve(app: Flask, socketio: SocketIO, host: str, port: int) -> None:
     """Serve until interrupted."""
-    # Werkzeug reports every hung-up websocket as a bad request.
-    logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     socketio.run(app, host=host, port=port, allow_unsafe_werkzeug=True)
 
 
-def _add_http(app: Flask, desk: Desk) -> None:
+def _add_http(app: Flask, door: Door) -> None:
+    @app.before_request
+    def of_this_site() -> None:
+        if request.path != "/healthz":  # asked by whatever watches over the server
+            door.check_page(request.headers.get("Origin"), request.host)
+
     @app.post("/api/v1/<kind>")
     def message(kind: str) -> Response:
         try:
@@ -56,19 +67,8 @@ def _add_http(app: Flask, desk: Desk) -> None:
                     detail="the body must be one JSON object, in UTF-8",
                 )
             )
-        return _json(desk.handle(kind, payload))
-
-    @app.get("/api/v1/status")
-    def status() -> dict[str, Any]:
-        return desk.summary()
-
-    @app.get("/api/v1/schema")
-    def schema() -> dict[str, Any]:
-        return protocol_schema()
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, Any]:
-        return {"ok": True}
+        study = request.args.get("study")
+        return _json(door.handle(kind, payload, study, address(), bearer()))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -81,49 +81,49 @@ def _add_http(app: Flask, desk: Desk) -> None:
         name = error.name.lower().replace(" ", "_")
         return _json(Refusal(status=status, error=name, detail=detail))
 
-
-def _add_socket(socketio: SocketIO, desk: Desk) -> None:
-    # Which session each connection serves: known to the transport alone.
-    serving: dict[str, str] = {}
-
-    def on_message(kind: str) -> Any:
-        def handler(*payload: Any) -> dict[str, Any]:
-            reply = _handle(desk, kind, payload)
-            if isinstance(reply, Assignment):
-                serving[request.sid] = reply.session  # type: ignore[attr-defined]
-            return reply.model_dump()
-
-        return handler
-
-    for kind in REQUESTS:
-        socketio.on_event(kind, on_message(kind))
-
-    @socketio.on("*")
-    def unknown(kind: str, *payload: Any) -> dict[str, Any]:
-        return _handle(desk, kind, payload).model_dump()
-
-    @socketio.on("disconnect")
-    def gone(*_: Any) -> None:
-        session = serving.pop(request.sid, None)  # type: ignore[attr-defined]
-        if session is not None:
-            desk.disconnected(session)
+    @app.errorhandler(ProtocolError)
+    def refused(error: ProtocolError) -> Response:
+        return _json(error.refusal)
 
 
-def _handle(desk: Desk, kind: str, payload: tuple[Any, ...]) -> Reply:
-    """Check what JSON over HTTP has had checked by its parser, then answer."""
-    try:
-        size = len(json.dumps(payload, allow_nan=False))
-    except (TypeError, ValueError, RecursionError):
-        return Refusal(
-            status=400, error="not_json", detail="the payload must be one JSON object"
+def _add_pages(app: Flask, door: Door) -> None:
+    """What there is to look at: progress for viewers, health for anyone."""
+
+    def desk() -> Desk:
+        caller = door.viewer(bearer(), address())
+        return door.desk(request.args.get("study"), caller)
+
+    @app.get("/api/v1/status")
+    def status() -> dict[str, Any]:
+        return desk().summary()
+
+    @app.get("/api/v1/sessions")
+    def sessions() -> dict[str, Any]:
+        return {"sessions": desk().sessions_under_way()}
+
+    @app.get("/api/v1/studies")
+    def studies() -> dict[str, Any]:
+        caller = door.viewer(bearer(), address())
+        mine = [n for n in door.studies.names if caller.study in (None, n)]
+        return {"studies": mine, "mode": door.studies.mode}
+
+    @app.get("/api/v1/schema")
+    def schema() -> dict[str, Any]:
+        return protocol_schema()
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        sick = [n for n, d in door.studies.open_desks().items() if not d.healthy]
+        body = {"ok": not sick, "protocol": PROTOCOL, "not_storing": len(sick)}
+        return Response(
+            json.dumps(body), 503 if sick else 200, mimetype="application/json"
         )
-    if size > MAX_MESSAGE_BYTES:
-        return Refusal(
-            status=413,
-            error="request_entity_too_large",
-            detail=f"a message may have {MAX_MESSAGE_BYTES} bytes at most",
-        )
-    return desk.handle(kind, payload[0] if len(payload) == 1 else list(payload))
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        if door.viewer(bearer(), address()).study is not None:
+            raise ProtocolError(403, "forbidden", "expected a viewer of all studies")
+        return Response(door.metrics.text(), mimetype="text/plain; version=0.0.4")
 
 
 def _no_constant(name: str) -> None:
@@ -142,4 +142,5 @@ def protocol_schema() -> dict[str, Any]:
         "protocol": PROTOCOL,
         "requests": {k: m.model_json_schema() for k, m in REQUESTS.items()},
         "replies": {k: m.model_json_schema() for k, m in REPLIES.items()},
+        "pushes": {"control": Control.model_json_schema()},
     }

@@ -5,7 +5,7 @@ Arrays are nested lists; ``theta`` is float32 in its shortest exact decimals,
 stimuli and labels are multiples of 1e-6.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -31,7 +31,8 @@ class GenerationAsked:
     ``penalties`` (candidates, 2) are label distribution and orthogonality;
     ``training_stimuli`` (candidates,) those of each, empty where the study says so.
     ``screened`` are the candidates that a model put in place of what the search
-    proposed first.
+    proposed first; ``carried`` those taken over from the generation before, since
+    their sessions are still running.
     """
 
     component: int
@@ -40,6 +41,7 @@ class GenerationAsked:
     penalties: list[list[float]]
     training_stimuli: list[int] = field(default_factory=list)
     screened: list[int] = field(default_factory=list)
+    carried: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class SessionOpened:
     first ``training_trials`` with feedback. ``right_rewarded`` is the drawn
     feedback of each training trial where that is a reward, else empty.
     ``exposure`` counts the sessions this subject has begun before. ``group`` is
-    that of the subject, empty in a study without groups.
+    that of the subject, empty in a study without groups; ``rig`` its apparatus and
+    ``caller`` the name of the token that opened the session, each empty without one.
     """
 
     session: str
@@ -69,6 +72,8 @@ class SessionOpened:
     training_trials: int
     right_rewarded: list[bool]
     group: str = ""
+    rig: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Responded:
     ``trials`` are indices into the session's trials; ``outcomes`` responded,
     omission, premature, aborted or invalid; ``values`` the graded answer or
     -1 / +1 (null where there is none); ``reaction_times_s`` on the client's
-    clock; ``clocks`` what the client said of its clocks.
+    clock; ``clocks`` what the client said of its clocks; ``rewards`` what was given,
+    as in :class:`server.protocol.Reward`, null for nothing, or empty where no trial
+    had any.
     """
 
     session: str
@@ -87,6 +94,7 @@ class Responded:
     values: list[float | None]
     reaction_times_s: list[float | None]
     clocks: list[dict[str, float] | None]
+    rewards: list[dict[str, Any] | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,84 @@ class Quarantined:
     reason: str
 
 
+@dataclass(frozen=True)
+class Halted:
+    """An operator, or a rule, paused or stopped a session; all, where it is empty.
+
+    ``what`` is pause, resume, stop or emergency; ``by`` the name of the token, or of
+    the rule.
+    """
+
+    session: str
+    what: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True)
+class RewardAsked:
+    """An operator asks a rig for a free reward."""
+
+    session: str
+    uid: str
+    microlitre: float
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True)
+class RewardGiven:
+    """A reward beside a response, as the client reports it.
+
+    ``uid`` is that of :class:`RewardAsked`, or the client's own.
+    """
+
+    session: str
+    subject: str
+    uid: str
+    microlitre: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A subject was weighed; ``baseline_grams`` is its weight at free water."""
+
+    subject: str
+    grams: float
+    baseline_grams: float | None
+    by: str
+
+
+@dataclass(frozen=True)
+class DroppedOut:
+    """A subject left the study and gets no other session."""
+
+    subject: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True)
+class RuleFired:
+    """A rule of safety fired at a trial; ``acted`` says that it ended the session."""
+
+    session: str
+    trial: int
+    rule: str
+    detail: str
+    acted: bool
+
+
+@dataclass(frozen=True)
+class AlarmRaised:
+    """Someone was to be told: ``name`` of the alarm, of whom, and what is wrong."""
+
+    name: str
+    subject: str
+    detail: str
+
+
 Fact = (
     StudyOpened
     | GenerationAsked
@@ -232,6 +318,13 @@ Fact = (
     | StudyFinished
     | ClientSeen
     | Quarantined
+    | Halted
+    | RewardAsked
+    | RewardGiven
+    | Weighed
+    | DroppedOut
+    | RuleFired
+    | AlarmRaised
 )
 
 KINDS: dict[str, type[Fact]] = {
@@ -249,6 +342,13 @@ KINDS: dict[str, type[Fact]] = {
     "study_finished": StudyFinished,
     "client_seen": ClientSeen,
     "quarantined": Quarantined,
+    "halted": Halted,
+    "reward_asked": RewardAsked,
+    "reward_given": RewardGiven,
+    "weighed": Weighed,
+    "dropped_out": DroppedOut,
+    "rule_fired": RuleFired,
+    "alarm_raised": AlarmRaised,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -263,8 +363,8 @@ class Event:
 
 
 def to_row(fact: Fact) -> tuple[str, dict[str, Any]]:
-    """Kind and JSON payload of a fact."""
-    return _NAMES[type(fact)], asdict(fact)
+    """Kind and JSON payload of a fact, which shares its lists."""
+    return _NAMES[type(fact)], dict(vars(fact))
 
 
 def from_row(kind: str, payload: dict[str, Any]) -> Fact:

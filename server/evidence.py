@@ -40,8 +40,8 @@ def told(session: Session) -> Told:
     repeats = np.bincount(taught, minlength=opened.training_stimuli)
     total = np.bincount(taught, values, minlength=opened.training_stimuli)
     answers = np.full(len(opened.trials) - opened.training_trials, np.nan)
-    for i, (_, value, _, _) in enumerate(session.answers[opened.training_trials :]):
-        answers[i] = np.nan if value is None else value
+    for i, answer in enumerate(session.answers[opened.training_trials :]):
+        answers[i] = np.nan if answer.value is None else answer.value
     return Told(
         x[: opened.training_stimuli],
         total / np.maximum(repeats, 1),

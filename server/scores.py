@@ -1,6 +1,10 @@
-"""What is known of the candidates of a generation."""
+"""What is known of the candidates of a generation, and which need a session still."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meta_learner.objective import Floats, Objective
 from meta_learner.shrinkage import shrunk
@@ -12,48 +16,102 @@ Place = tuple[int, int]
 """Candidate and group."""
 
 
+class Allocation(NamedTuple):
+    """How many subjects of each group learn a candidate.
+
+    ``subjects_per_candidate`` at first; as long as the standard error of its error is
+    above ``replicate_above`` another one, up to ``most_subjects``.
+    """
+
+    subjects_per_candidate: int = 1
+    replicate_above: float | None = None
+    most_subjects: int = 1
+
+
+ONE_EACH = Allocation()
+
+
 class Scores:
     """Errors of candidates and what is missing; all arrays (candidates, groups)."""
 
-    def __init__(self, candidates: int, groups: int) -> None:
+    def __init__(
+        self, candidates: int, groups: int, allocation: Allocation = ONE_EACH
+    ) -> None:
         """Nothing is known yet."""
         shape = (candidates, groups)
+        self._allocation = allocation
         self.errors: Floats = np.full(shape, np.nan)
         """As they count in the meta-loss; NaN where there is none yet."""
         self.standard_errors: Floats = np.full(shape, np.nan)
-        self.scored = np.zeros(shape, bool)
-        """Whether no more session of a group on a candidate is needed."""
+        self.taken = np.zeros(shape, int)
+        """Sessions that have scored a place."""
+        self.wanted = np.full(shape, allocation.subjects_per_candidate)
+        """Sessions that are to score it."""
         self.unusable = np.zeros(shape, int)
         self.attempts = np.zeros(shape, int)
         self.elites: list[int] | None = None
         """Candidates with a second session of each group, once they are chosen."""
 
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Whether no more session of a group on a candidate is needed."""
+        return self.taken >= self.wanted
+
     def take(self, place: Place, error: float, standard_error: float) -> None:
-        """Score a place; a second error is averaged with the first.
+        """Score a place by a session; errors of several are averaged.
 
         With equal weights: a low error comes with a low standard error, so that
         weights of inverse variance would favour whichever error is the lower.
         """
-        if not np.isnan(self.errors[place]):
-            error = (self.errors[place] + error) / 2
-            standard_error = np.hypot(self.standard_errors[place], standard_error) / 2
-        self.errors[place] = error
-        self.standard_errors[place] = standard_error
-        self.scored[place] = True
+        n = self.taken[place]
+        if n:
+            error = (n * self.errors[place] + error) / (n + 1)
+            before = n * self.standard_errors[place]
+            standard_error = np.hypot(before, standard_error) / (n + 1)
+        self.errors[place], self.standard_errors[place] = error, standard_error
+        self.taken[place] = n + 1
+        above, most = self._allocation.replicate_above, self._allocation.most_subjects
+        if above is not None and standard_error > above and n + 1 < most:
+            self.wanted[place] = max(self.wanted[place], n + 2)
+
+    def settle(self, candidate: int, error: float) -> None:
+        """Score a candidate whose error is known without any subject."""
+        self.errors[candidate], self.standard_errors[candidate] = error, 0.0
+        self.taken[candidate] = self.wanted[candidate]
 
     def miss(self, place: Place) -> None:
-        """Count an unusable session; a first error stands without a second."""
+        """Count an unusable session; the errors of others stand without it."""
         self.unusable[place] += 1
-        if not np.isnan(self.errors[place]):
-            self.scored[place] = True
+        if self.taken[place]:
+            self.wanted[place] = self.taken[place]
         elif self.unusable[place] >= MAX_UNUSABLE:
             # Without one group there is no score: spare the others' subjects.
-            self.scored[place[0]] = True
+            self.wanted[place[0]] = 0
 
     def choose(self, elites: list[int]) -> None:
-        """Let candidates wait for a second session of each group."""
+        """Let candidates wait for another session of each group."""
         self.elites = elites
-        self.scored[elites] = False
+        self.wanted[elites] = self.taken[elites] + 1
+
+    def carry(self, candidate: int, before: "Scores") -> None:
+        """Go on with what is known of a candidate of the generation before."""
+        for mine, theirs in (
+            (self.errors, before.errors),
+            (self.standard_errors, before.standard_errors),
+            (self.taken, before.taken),
+            (self.wanted, before.wanted),
+            (self.unusable, before.unusable),
+            (self.attempts, before.attempts),
+        ):
+            mine[candidate] = theirs[candidate]
+
+    def missing(self, held: Iterable[Place]) -> NDArray[np.int64]:
+        """Sessions that each place needs beside those that hold it: never negative."""
+        lacking = self.wanted - self.taken
+        for place in held:
+            lacking[place] -= 1
+        rest: NDArray[np.int64] = np.maximum(lacking, 0)
+        return rest
 
     def meta_losses(self, objective: Objective, penalties: Floats) -> Floats:
         """Meta-losses (candidates,) of errors shrunken by their noise."""

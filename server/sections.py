@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from meta_learner.assignment import Design
 from meta_learner.catalogue import SEARCHES
@@ -10,6 +10,8 @@ from meta_learner.hybrid import HELPED
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED
 from meta_learner.objective import AIMS, CONTRASTS
+from server.safety_section import SafetySection
+from server.section import Section
 
 SUBJECT_MODEL = "subject_model"
 """The method that infers the subject."""
@@ -20,12 +22,6 @@ HYBRID = "hybrid"
 METHODS = (*SEARCHES, SUBJECT_MODEL, HYBRID)
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-
-
-class Section(BaseModel):
-    """What every section is: checked to the letter, immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StudySection(Section):
@@ -141,6 +137,31 @@ class SearchSection(Section):
         return (self.strategy or "DES") if self.method == HYBRID else self.method
 
 
+class AllocationSection(Section):
+    """Which candidate the next subject gets, and when a generation is over.
+
+    ``subjects_per_candidate`` sessions of each group; where the standard error of the
+    error is above ``replicate_above``, one more, up to ``most_subjects``. From
+    ``quorum``, a share of the candidates, a generation is over as soon as another
+    subject would have to wait for slow ones, whose candidates the next one takes over.
+    """
+
+    subjects_per_candidate: Annotated[int, Field(ge=1, le=100)] = 1
+    replicate_above: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    most_subjects: Annotated[int, Field(ge=1, le=100)] = 3
+    quorum: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _no_fewer_than_at_first(self) -> "AllocationSection":
+        if self.replicate_above and self.most_subjects <= self.subjects_per_candidate:
+            raise ValueError(
+                f"most_subjects is {self.most_subjects}, expected more than "
+                f"subjects_per_candidate ({self.subjects_per_candidate}) where "
+                "replicate_above asks for others"
+            )
+        return self
+
+
 class VerificationSection(Section):
     """Sessions that measure components at the end, beside their controls.
 
@@ -204,6 +225,8 @@ class StudyFile(Section):
     objective: ObjectiveSection = ObjectiveSection()
     verification: VerificationSection = VerificationSection()
     stopping: StoppingSection = StoppingSection()
+    allocation: AllocationSection = AllocationSection()
+    safety: SafetySection | None = None
     simulated_subject: dict[str, Any] | None = None
     simulated_responses: dict[str, Any] = Field({})
     groups: dict[GroupName, dict[str, Any]] = Field({})
@@ -220,6 +243,35 @@ class StudyFile(Section):
             raise ValueError(
                 "search.re_evaluate needs naive subjects: under carry_over one could "
                 "meet a labelling that it has learnt before"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_quorum_leaves_nobody_out(self) -> "StudyFile":
+        if self.allocation.quorum == 1:
+            return self
+        if self.search.searched_by not in HELPED:
+            raise ValueError(
+                f"allocation.quorum is {self.allocation.quorum:g}, with which a "
+                "generation takes over candidates of the one before: expected 1, or a "
+                f"search that learns from any candidates: {', '.join(HELPED)}"
+            )
+        if self.search.method == HYBRID or self.search.re_evaluate:
+            raise ValueError(
+                f"allocation.quorum is {self.allocation.quorum:g}: expected 1 with "
+                "method = 'hybrid' or with re_evaluate, which wait for a generation"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_model_takes_one_session_each(self) -> "StudyFile":
+        modelled = self.search.method in (SUBJECT_MODEL, HYBRID)
+        several = self.allocation.subjects_per_candidate > 1
+        if modelled and (several or self.allocation.replicate_above):
+            raise ValueError(
+                f"search.method is {self.search.method}, which learns more from "
+                "another labelling than from the same again: expected "
+                "subjects_per_candidate = 1 and no replicate_above"
             )
         return self
 

@@ -1,16 +1,36 @@
 """One session as a pure state machine: TRAINING -> TEST -> ended."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from meta_learner.generalisation import generalisation_error
 from meta_learner.psychometric import Psychometric
-from server.events import Quarantined, Responded, SessionEnded, SessionOpened
-from server.protocol import ProtocolError, Respond, Trial
+from server.events import (
+    Quarantined,
+    Responded,
+    RewardGiven,
+    SessionEnded,
+    SessionOpened,
+)
+from server.protocol import (
+    FreeReward,
+    Grant,
+    ProtocolError,
+    Respond,
+    Rewarded,
+    Trial,
+)
 from stimuli.space import StimulusSpace
 
-Answer = tuple[str, float | None, float | None, dict[str, float] | None]
-"""Outcome, value, reaction time in seconds, clocks."""
+
+class Answer(NamedTuple):
+    """What was said of a trial, as in :class:`server.protocol.Respond`."""
+
+    outcome: str
+    value: float | None = None
+    reaction_time_s: float | None = None
+    clocks: dict[str, float] | None = None
+    reward: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -24,6 +44,22 @@ class Session:
     opened: SessionOpened
     answers: tuple[Answer, ...] = ()
     status: str = "open"
+    reason: str = ""
+    paused: bool = False
+    emergency: bool = False
+    """Whether an operator stopped it at once."""
+    microlitre: float = 0.0
+    """Reward given in it so far."""
+    wished: tuple[FreeReward, ...] = ()
+    """Free rewards that an operator asked for and that are not given yet."""
+    asked: frozenset[str] = frozenset()
+    """Uids of all free rewards that were asked for."""
+    given: tuple[RewardGiven, ...] = ()
+    """Rewards beside responses, each of which counts once."""
+    on_grant: int = 0
+    """Rewards under the grant of the trial that is due."""
+    fired: frozenset[str] = frozenset()
+    """Rules of safety that have fired."""
 
     @property
     def due(self) -> int | None:
@@ -46,16 +82,36 @@ def apply_responded(session: Session, fact: Responded) -> Session:
 
     In-process runs record test trials only: training counts as watched.
     """
-    watched: Answer = ("responded", None, None, None)
+    watched = Answer("responded")
     answers = session.answers
     answers += (watched,) * (fact.trials[0] - len(answers))
-    new = zip(
-        fact.outcomes, fact.values, fact.reaction_times_s, fact.clocks, strict=True
+    rewards = fact.rewards or [None] * len(fact.trials)
+    columns = (fact.outcomes, fact.values, fact.reaction_times_s, fact.clocks, rewards)
+    new = map(Answer, *columns)
+    microlitre = sum(reward["microlitre"] for reward in fact.rewards if reward)
+    return replace(
+        session,
+        answers=answers + tuple(new),
+        microlitre=session.microlitre + microlitre,
+        on_grant=0,
     )
-    return replace(session, answers=answers + tuple(new))
 
 
-def trial(session: Session, space: StimulusSpace, index: int) -> Trial:
+def apply_reward(session: Session, fact: RewardGiven) -> Session:
+    """The session after a reward beside a response."""
+    ordered = any(wish.uid == fact.uid for wish in session.wished)
+    return replace(
+        session,
+        microlitre=session.microlitre + fact.microlitre,
+        on_grant=session.on_grant + (not ordered),
+        wished=tuple(wish for wish in session.wished if wish.uid != fact.uid),
+        given=(*session.given, fact),
+    )
+
+
+def trial(
+    session: Session, space: StimulusSpace, index: int, grant: Grant | None = None
+) -> Trial:
     """The trial at ``index`` as a client sees it: no label in the test phase."""
     opened = session.opened
     stimulus = opened.trials[index]
@@ -68,6 +124,7 @@ def trial(session: Session, space: StimulusSpace, index: int) -> Trial:
         x=x,
         stimulus=space.present(x),
         feedback=_feedback(opened, index) if training else None,
+        grant=grant,
     )
 
 
@@ -83,11 +140,12 @@ def respond(session: Session, message: Respond, choice: bool) -> Responded | int
     value, or different from the answer that the trial has (``conflict``).
     """
     index = _index(session, message.uid)
-    answer: Answer = (
+    answer = Answer(
         message.outcome,
         message.value,
         message.reaction_time_s,
         message.clocks,
+        message.reward.model_dump() if message.reward else None,
     )
     if index < len(session.answers):
         if session.answers[index] == answer:
@@ -98,7 +156,7 @@ def respond(session: Session, message: Respond, choice: bool) -> Responded | int
             f"trial {message.uid} was answered before, and differently; "
             "both answers are kept, the first one counts",
         )
-    if session.over:
+    if session.over and index != session.due:  # the trial under way is recorded
         raise ProtocolError(
             410, "session_over", f"session {message.session} is {session.status}"
         )
@@ -108,13 +166,18 @@ def respond(session: Session, message: Respond, choice: bool) -> Responded | int
             409, "out_of_order", f"expected a response to {expected}, got {message.uid}"
         )
     _check_value(session, message, index, choice)
-    outcome, value, reaction_time_s, clocks = answer
     return Responded(
-        message.session, [index], [outcome], [value], [reaction_time_s], [clocks]
+        message.session,
+        [index],
+        [answer.outcome],
+        [answer.value],
+        [answer.reaction_time_s],
+        [answer.clocks],
+        [answer.reward] if answer.reward else [],
     )
 
 
-def quarantine(message: Respond, reason: str) -> Quarantined:
+def quarantine(message: Respond | Rewarded, reason: str) -> Quarantined:
     """The fact that keeps a conflicting answer for the operator, without token."""
     return Quarantined(message.session, message.model_dump(exclude={"token"}), reason)
 
@@ -131,9 +194,9 @@ def finish(
     """
     opened = session.opened
     tested = [
-        (opened.trials[i], value)
-        for i, (_, value, _, _) in enumerate(session.answers)
-        if i >= opened.training_trials and value is not None
+        (opened.trials[i], answer.value)
+        for i, answer in enumerate(session.answers)
+        if i >= opened.training_trials and answer.value is not None
     ]
     labels = opened.y[opened.training_stimuli :]
     stimuli = [stimulus - opened.training_stimuli for stimulus, _ in tested]

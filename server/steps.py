@@ -72,14 +72,17 @@ def advance(state: StudyState) -> Fact | None:
             state.generation,
             exact_decimals(theta),
             exact_decimals(cost),
+            carried=state.carrying,
         )
     unchosen = file.search.re_evaluate > 0 and state.scores.elites is None
     if unchosen and state.scores.scored.all() and not study.null:
         number, objective = file.search.re_evaluate, study.objective
         elites = state.scores.best(number, objective, state.penalties)
         return ElitesChosen(state.component, state.generation, elites)
-    if study.null or state.scores.scored.all():
-        losses = [None if np.isnan(v) else float(v) for v in _meta_losses(state)]
+    if study.null or state.complete:
+        told, later = _meta_losses(state), state.running()
+        told[later] = np.nan  # once all their subjects are through
+        losses = [None if np.isnan(v) else float(v) for v in told]
         return GenerationTold(state.component, state.generation, losses)
     return None
 
@@ -154,10 +157,12 @@ def assign(
     subject: str,
     client: dict[str, Any],
     group: str = "",
+    rig: str = "",
+    caller: str = "",
 ) -> SessionOpened:
     """A session of ``subject`` on a candidate of the current generation.
 
-    What is shown does not depend on the group.
+    What is shown does not depend on the group, ``rig`` or ``caller``.
     """
     attempt = int(state.scores.attempts[candidate, state.study.groups.index(group)])
     drawn, design = state.drawn(attempt)[candidate], state.study.design
@@ -167,7 +172,7 @@ def assign(
         session=f"{slot.session}-{group}" if group else slot.session,
         **slot._asdict(),
         subject=subject,
-        exposure=state.exposures.get(subject, 0),
+        exposure=state.attendance.exposures.get(subject, 0),
         client=client,
         x=decimals(drawn.x),
         y=decimals(drawn.y),
@@ -176,6 +181,8 @@ def assign(
         training_trials=trained * design.training_repeats,
         right_rewarded=drawn.right_rewarded.tolist() if rewards else [],
         group=group,
+        rig=rig,
+        caller=caller,
     )
 
 
@@ -191,9 +198,8 @@ def would_be_used(state: StudyState, session: Session) -> bool:
     opened = session.opened
     if state.study.by_model and opened.component == 0:
         return state.component == 0  # what any session tells is of use
-    place = (opened.component, opened.generation)
-    current = place == (state.component, state.generation)
-    return current and not state.scores.scored[state.place(opened)]
+    scored = state.is_current(opened) and state.scores.scored[state.place(opened)]
+    return state.is_current(opened) and not scored
 
 
 def _finish(state: StudyState) -> Fact | None:

@@ -196,8 +196,9 @@ class Study:
     @property
     def sessions_per_generation(self) -> int:
         """Sessions that score one generation."""
-        search = self.file.search
-        return (search.population + search.re_evaluate) * len(self.groups)
+        search, allocation = self.file.search, self.file.allocation
+        each = search.population * allocation.subjects_per_candidate
+        return (each + search.re_evaluate) * len(self.groups)
 
     @property
     def by_gradient(self) -> bool:
@@ -213,6 +214,11 @@ class Study:
     def infers(self) -> bool:
         """Whether a model of the subject is fitted, to search by or to help."""
         return self.by_model or self.helper is not None
+
+    @property
+    def carries(self) -> bool:
+        """Whether a generation takes over candidates whose sessions still run."""
+        return self.file.allocation.quorum < 1 and isinstance(self.search, Evolution)
 
     def _check_gradient(self) -> None:
         """Refuse what a gradient would pass over in silence."""

@@ -7,14 +7,31 @@ from collections.abc import Iterator
 
 from werkzeug.serving import make_server
 
+from server.access import Access
 from server.app import create_app
+from server.database import open_database
 from server.desk import Desk
+from server.door import Door
+from server.limits import Limits
+from server.metrics import Metrics
+from server.studies import Studies
+
+
+def door_of(desk: Desk, access: Access | None = None) -> Door:
+    """A door to one desk, open to this computer."""
+    study, mode = desk.state.study, desk.state.opened
+    assert mode is not None
+    studies = Studies({study.name: study}, "sqlite://", mode.mode)
+    studies._open[study.name] = desk
+    desk.told = lambda fact: [told(study.name, fact) for told in studies.told]
+    access = access or Access(open_database("sqlite://"))
+    return Door(studies, access, Limits(messages_per_s=None), Metrics(studies))
 
 
 @contextlib.contextmanager
-def serving(desk: Desk) -> Iterator[str]:
+def serving(desk: Desk, access: Access | None = None) -> Iterator[str]:
     """Serve a desk over HTTP and Socket.IO; gives the URL."""
-    app, _ = create_app(desk)
+    app, _ = create_app(door_of(desk, access))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

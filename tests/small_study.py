@@ -151,18 +151,17 @@ def snapshot(state: StudyState) -> dict[str, Any]:
         "finished",
         "sessions_ended",
         "best_error",
-        "sessions",
-        "exposures",
-        "holding",
-        "group_of",
         "opened",
+        "carried",
     ]
     return {
         "arrays": [_comparable(leaf) for leaf in jax.tree.leaves(arrays)],
         **{
             name: _comparable(value)
-            for name, value in (vars(state.scores) | {"elites": None}).items()
+            for name, value in vars(state.scores).items()
+            if name not in ("elites", "_allocation")
         },
+        **vars(state.attendance),
         "penalties": _comparable(state.penalties),
         "elites": state.scores.elites,
         **{name: getattr(state, name) for name in plain},

@@ -1,0 +1,271 @@
+"""How fast a server answers: beside a bare Flask-SocketIO echo, in one run.
+
+Subjects are coroutines of one process that speak the wire protocol of Socket.IO: the
+client costs the same for both servers. ``python -m benchmarks.server`` writes
+``benchmarks/results/server.jsonl`` and prints a table.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import requests
+from websockets.asyncio.client import ClientConnection, connect
+
+RESULTS = Path(__file__).parent / "results" / "server.jsonl"
+SUBJECTS = (1, 16, 100, 300)
+
+STUDY = """
+[study]
+name = "bench"
+seed = 1
+components = 40
+[stimuli]
+space = "sphere"
+[session]
+training_stimuli = {stimuli}
+test_stimuli = {stimuli}
+lease_s = 600.0
+[search]
+method = "CMA_ES"
+population = {population}
+generations = {generations}
+[allocation]
+quorum = 0.5
+[labelling]
+family = "basis"
+degree = 4
+"""
+"""At one trial a second sessions are short, so that the search goes on meanwhile."""
+
+ECHO = """
+import sys
+from flask import Flask
+from flask_socketio import SocketIO
+import logging
+logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+app = Flask("echo")
+socketio = SocketIO(app, async_mode="threading")
+@app.get("/healthz")
+def healthz():
+    return {"ok": True}
+@socketio.on("respond")
+def respond(message):
+    return message
+socketio.run(app, port=int(sys.argv[1]), allow_unsafe_werkzeug=True)
+"""
+
+
+class Subject:
+    """One connection: asks, and waits for the acknowledgement."""
+
+    def __init__(self, wire: ClientConnection, name: str) -> None:
+        """``wire`` is an open WebSocket to a Socket.IO server."""
+        self._wire, self._name = wire, name
+        self._number = itertools.count()
+        self._born = itertools.count()
+
+    async def call(self, kind: str, message: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a message."""
+        await self._wire.send(f"42{next(self._number)}{json.dumps([kind, message])}")
+        while True:
+            packet = str(await self._wire.recv())
+            if packet == "2":
+                await self._wire.send("3")
+            elif packet.startswith("43"):
+                reply: dict[str, Any] = json.loads(packet[packet.index("[") :])[0]
+                return reply
+
+    async def live(self, pace_s: float, until: float, waits: list[float]) -> None:
+        """Sessions one after another, each trial every ``pace_s`` seconds."""
+        while time.perf_counter() < until:
+            subject = f"{self._name}-{next(self._born)}"
+            hello = await self.call(
+                "hello", {"protocol": 1, "subject": subject, "simulated": True}
+            )
+            if hello["type"] != "assignment":
+                await asyncio.sleep(hello.get("retry_after_s", 0.2))
+                continue
+            trial = await self.call("next", {"session": hello["session"]})
+            await self._session(hello["session"], trial, pace_s, until, waits)
+
+    async def _session(
+        self,
+        session: str,
+        trial: dict[str, Any] | None,
+        pace_s: float,
+        until: float,
+        waits: list[float],
+    ) -> None:
+        due = time.perf_counter()
+        while trial and time.perf_counter() < until:
+            due += pace_s
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            message = {"session": session, "uid": trial["uid"], "value": 0.25}
+            sent = time.perf_counter()
+            ack = await self.call("respond", message)
+            waits.append(time.perf_counter() - sent)
+            trial = ack.get("next")
+
+    async def shout(self, pace_s: float, until: float, waits: list[float]) -> None:
+        """The same messages to an echo."""
+        message = {"session": "c0-g0-i0-a0", "uid": "c0-g0-i0-a0/7", "value": 0.25}
+        due = time.perf_counter()
+        while time.perf_counter() < until:
+            due += pace_s
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            sent = time.perf_counter()
+            await self.call("respond", message)
+            waits.append(time.perf_counter() - sent)
+
+
+async def _load(
+    port: int, query: str, subjects: int, pace_s: float, seconds: float, echo: bool
+) -> list[float]:
+    """Seconds from each response to its reply, of ``subjects`` at once."""
+    address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket{query}"
+    async with contextlib.AsyncExitStack() as stack:
+        every = []
+        for number in range(subjects):
+            wire = await stack.enter_async_context(connect(address))
+            await wire.recv()
+            await wire.send("40")
+            await wire.recv()
+            every.append(Subject(wire, f"s{time.time_ns()}-{number}"))
+        waits: list[float] = []
+        until = time.perf_counter() + seconds
+
+        async def begin(number: int, one: Subject) -> None:
+            await asyncio.sleep(pace_s * number / subjects)  # not all at once
+            await (one.shout if echo else one.live)(pace_s, until, waits)
+
+        await asyncio.gather(*(begin(i, one) for i, one in enumerate(every)))
+    return waits
+
+
+class Row(NamedTuple):
+    """One cell of the table."""
+
+    server: str
+    subjects: int
+    pace: str
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+    generations: int
+    rss_mib: float
+
+
+def measure(
+    server: str, port: int, pid: int, subjects: int, pace_s: float, seconds: float
+) -> Row:
+    """Load one server and tell how it did."""
+    echo = server == "echo"
+    status = f"http://127.0.0.1:{port}/api/v1/status"
+    before = 0 if echo else _generations(status)
+    waits = asyncio.run(_load(port, "", subjects, pace_s, seconds, echo))
+    after = 0 if echo else _generations(status)
+    cut = statistics.quantiles(waits, n=100) if len(waits) > 1 else [waits[0]] * 99
+    return Row(
+        server,
+        subjects,
+        "one a second" if pace_s else "full speed",
+        round(len(waits) / seconds, 1),
+        round(1e3 * cut[49], 2),
+        round(1e3 * cut[98], 2),
+        round(1e3 * max(waits), 1),
+        after - before,
+        round(_rss_mib(pid), 1),
+    )
+
+
+def _generations(status: str) -> int:
+    summary = requests.get(status, timeout=60).json()
+    return int(summary["generations_done"])
+
+
+def _rss_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+@contextlib.contextmanager
+def process(*command: str) -> Iterator[tuple[int, int]]:
+    """A server process; gives its port and its number."""
+    port = free_port()
+    filled = [part.replace("PORT", str(port)) for part in command]
+    with subprocess.Popen(
+        [sys.executable, *filled], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as running:
+        try:
+            _wait_for(port)
+            yield port, running.pid
+        finally:
+            running.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(600):
+        with contextlib.suppress(requests.RequestException):
+            requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"no server at port {port}")
+
+
+def _serve(folder: Path, population: int, stimuli: int) -> list[str]:
+    study = folder / f"bench-{population}-{stimuli}.toml"
+    study.write_text(
+        STUDY.format(population=population, generations=2, stimuli=stimuli)
+    )
+    journal = str(study.with_suffix(".db"))
+    command = ["-m", "penchant", "serve", str(study), "--journal", journal]
+    return [*command, "--simulated", "--port", "PORT", "--log-level", "warning"]
+
+
+def main() -> None:
+    """Load both servers, alternating."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--subjects", type=int, nargs="*", default=SUBJECTS)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for subjects in options.subjects:
+            for pace_s in (1.0, 0.0):
+                # As many candidates as subjects, and half as many again.
+                population = max(8, subjects + subjects // 2)
+                serve = _serve(Path(folder), population, 10 if pace_s else 2000)
+                for name, command in (("echo", ["-c", ECHO, "PORT"]), ("study", serve)):
+                    with process(*command) as (port, pid):
+                        seconds = options.seconds
+                        row = measure(name, port, pid, subjects, pace_s, seconds)
+                    rows.append(row)
+                    print(*row, sep="  ", flush=True)
+    options.out.write_text("".join(json.dumps(r._asdict()) + "\n" for r in rows))
+
+
+if __name__ == "__main__":
+    main()

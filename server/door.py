@@ -1,0 +1,79 @@
+"""Who may come in: from a message and a secret to the study that answers it."""
+
+from typing import Any
+
+from server.access import Access, check_page
+from server.desk import Desk
+from server.limits import Limits
+from server.metrics import Metrics
+from server.protocol import ProtocolError, Refusal, Reply
+from server.roles import LOCAL, Caller
+from server.studies import Studies
+
+
+class Door:
+    """Lets a message in to its study, if whoever sends it may."""
+
+    def __init__(
+        self,
+        studies: Studies,
+        access: Access,
+        limits: Limits,
+        metrics: Metrics,
+        exposed: bool = False,
+    ) -> None:
+        """``exposed`` says that others than this computer reach the server."""
+        self.studies, self.metrics = studies, metrics
+        self._access, self._limits, self._exposed = access, limits, exposed
+
+    def handle(
+        self, kind: str, payload: Any, study: str | None, address: str, bearer: str
+    ) -> Reply:
+        """The reply to one message; every fault of it becomes a refusal.
+
+        The secret is the message's ``token``, or that of its ``Authorization``.
+        """
+        said = payload.get("token") if isinstance(payload, dict) else None
+        with self.metrics.answering(kind) as done:
+            try:
+                caller = self.caller(said if said is not None else bearer, address)
+                desk = self.desk(study, caller)
+                reply = desk.handle(kind, payload, caller)
+            except ProtocolError as error:
+                reply = error.refusal
+            done(reply.error if isinstance(reply, Refusal) else "")
+        return reply
+
+    def caller(self, secret: Any, address: str) -> Caller:
+        """Who gives a secret from an address; raises :class:`ProtocolError`."""
+        if not self._exposed and not secret and not self._access.any():
+            return LOCAL
+        try:
+            caller = self._access.caller(secret if isinstance(secret, str) else None)
+        except ProtocolError as error:
+            if error.refusal.status == 401:
+                self._limits.failed(address)
+            raise
+        self._limits.message(caller.name)
+        return caller
+
+    def check_page(self, origin: str | None, host: str) -> None:
+        """Refuse what a page of another site sends; raises :class:`ProtocolError`."""
+        check_page(origin, host, not self._exposed and not self._access.any())
+
+    def viewer(self, secret: str, address: str) -> Caller:
+        """A caller that may see progress; raises :class:`ProtocolError`."""
+        caller = self.caller(secret, address)
+        if not caller.may("status"):
+            raise ProtocolError(403, "forbidden", f"a {caller.role} sees no progress")
+        return caller
+
+    def desk(self, study: str | None, caller: Caller) -> Desk:
+        """The desk of a study that a caller may speak to."""
+        if study is None and caller.study is not None:
+            study = caller.study
+        if caller.study is not None and study != caller.study:
+            raise ProtocolError(
+                403, "not_yours", f"this token is of the study {caller.study}"
+            )
+        return self.studies.desk(study)
