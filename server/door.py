@@ -1,5 +1,6 @@
 """Who may come in: from a message and a secret to the study that answers it."""
 
+import logging
 from typing import Any
 
 from server.access import Access, check_page
@@ -9,6 +10,9 @@ from server.metrics import Metrics
 from server.protocol import ProtocolError, Refusal, Reply
 from server.roles import LOCAL, Caller
 from server.studies import Studies
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Door:
@@ -41,6 +45,13 @@ class Door:
                 reply = desk.handle(kind, payload, caller)
             except ProtocolError as error:
                 reply = error.refusal
+            except Exception:  # ours, not the client's: it may send it again
+                _LOG.exception("a message of kind %s could not be answered", kind[:64])
+                reply = Refusal(
+                    status=500,
+                    error="internal_error",
+                    detail="a fault of the server, which is in its log",
+                )
             done(reply.error if isinstance(reply, Refusal) else "")
         return reply
 

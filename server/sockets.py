@@ -1,11 +1,13 @@
 """The Socket.IO door: the same messages as over HTTP, and what is pushed."""
 
+import contextlib
 import json
 from typing import Any
 
 from flask import request
 from flask_socketio import SocketIO, join_room
 
+from server.database import JournalError
 from server.desk import Desk
 from server.door import Door
 from server.events import Fact, Halted, RewardAsked, SessionEnded, SessionOpened
@@ -63,15 +65,19 @@ class Sockets:
         """Remember whom a connection serves, and push to it what is of that session."""
         if study is None and len(self._door.studies.names) > 1:
             return  # it did not say: its heartbeats tell it what pushes would
-        desk = self._door.studies.desk(study)
-        self._serving[_sid()] = desk, session
-        for one in ("", session):  # orders to all, and to this one
-            join_room(_clients(desk.state.study.name, one))
+        # Neither a study that has just gone elsewhere nor a connection that has just
+        # been lost may keep the reply from whoever still listens.
+        with contextlib.suppress(ProtocolError, ValueError):
+            desk = self._door.studies.desk(study)
+            for one in ("", session):  # orders to all, and to this one
+                join_room(_clients(desk.state.study.name, one))
+            self._serving[_sid()] = desk, session
 
     def _gone(self, *_: Any) -> None:
         if served := self._serving.pop(_sid(), None):
             desk, session = served
-            desk.disconnected(session)
+            with contextlib.suppress(JournalError):  # stored once there is room
+                desk.disconnected(session)
 
     def _push(self, study: str, fact: Fact) -> None:
         if isinstance(fact, Halted | RewardAsked):
