@@ -76,7 +76,8 @@ def trials_frame(record: Record) -> pd.DataFrame:
     under its own name; ``stimulus`` counts within the session, training stimuli
     first. ``label`` is what the labelling says, whether or not the subject was
     told. Training trials with rewards as feedback have ``right_rewarded``. What
-    clients said of their clocks follows as ``clock_`` columns.
+    clients said of their clocks follows as ``clock_`` columns, what was given to drink
+    as ``reward_microlitre`` and ``reward_how``, if anything was.
     """
     opened = record.facts(SessionOpened)
     responded = record.facts(Responded)
@@ -107,6 +108,7 @@ def trials_frame(record: Record) -> pd.DataFrame:
     }
     columns |= _right_rewarded(opened, session, trial, training)
     columns |= _clocks(_flat(fact.clocks for fact in responded))
+    columns |= _rewards(responded)
     return pd.DataFrame(columns)
 
 
@@ -119,7 +121,7 @@ def sessions_frame(record: Record, trials: pd.DataFrame) -> pd.DataFrame:
     per outcome counts trials.
     """
     opened, ends = record.facts(SessionOpened), _ends(record)
-    columns = [*_SLOT, "subject", "group", "exposure"]
+    columns = [*_SLOT, "subject", "group", "rig", "exposure"]
     table = pd.DataFrame(
         [[fact.session, *(getattr(fact, c) for c in columns)] for fact in opened],
         columns=["session", *columns],
@@ -307,6 +309,18 @@ def _right_rewarded(
     column = pd.array([pd.NA] * len(session), dtype="boolean")
     column[told] = _pick(rewarded, session[told], trial[told]).astype(bool)
     return {"right_rewarded": column}
+
+
+def _rewards(responded: Sequence[Responded]) -> dict[str, Any]:
+    each = [
+        one for fact in responded for one in (fact.rewards or [None] * len(fact.trials))
+    ]
+    if not any(each):
+        return {}
+    return {
+        "reward_microlitre": _floats([o["microlitre"] if o else None for o in each]),
+        "reward_how": pd.Categorical([o["how"] if o else None for o in each]),
+    }
 
 
 def _clocks(clocks: Sequence[dict[str, float] | None]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Time to ask for the next trial after 200 trials, beside AEPsych's socket server.
 
 AEPsych is optional: ``pip install aepsych``. Both are asked over a socket on this
-computer, by one client that waits for each reply; AEPsych in two dimensions, as its
-documentation sets it up (Sobol points, then its Gaussian process). ``python -m
+computer, by one client that waits for each reply; AEPsych in two dimensions with its
+Gaussian process, after as many tells of random points. ``python -m
 benchmarks.asking`` prints both and writes ``benchmarks/results/asking.json``.
 """
 
@@ -44,14 +44,16 @@ par_type = continuous
 lower_bound = -1
 upper_bound = 1
 [init_strat]
-min_asks = 10
+min_asks = 0
+min_total_tells = 10
 generator = SobolGenerator
 [opt_strat]
 min_asks = 1000
 refit_every = {refit_every}
 generator = OptimizeAcqfGenerator
-acqf = MCLevelSetEstimation
 model = GPClassificationModel
+[OptimizeAcqfGenerator]
+acqf = MCLevelSetEstimation
 """
 
 AEPSYCH = """
@@ -62,16 +64,17 @@ client = AEPsychClient(ip="127.0.0.1", port=port, connect=False)
 client.connect("127.0.0.1", port)
 client.configure(config_str=config)
 random.seed(1)
+def tell(x, y):
+    outcome = int(random.random() < (x * x + y * y) / 2)
+    client.tell(config={"x": [x], "y": [y]}, outcome=outcome)
+for trial in range(history):
+    tell(random.uniform(-1, 1), random.uniform(-1, 1))
 waits = []
-for trial in range(history + asks):
+for trial in range(asks):
     begun = time.perf_counter()
     asked = client.ask()["config"]
-    seconds = time.perf_counter() - begun
-    x, y = asked["x"][0], asked["y"][0]
-    client.tell(config=asked, outcome=int(random.random() < (x * x + y * y) / 2))
-    if trial >= history:
-        waits.append(seconds)
-    print(trial, seconds, file=sys.stderr, flush=True)
+    waits.append(time.perf_counter() - begun)
+    tell(asked["x"][0], asked["y"][0])
 print(json.dumps(waits))
 """
 """Run by AEPsych's own Python, which may be another one."""

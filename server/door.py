@@ -11,7 +11,6 @@ from server.protocol import ProtocolError, Refusal, Reply
 from server.roles import LOCAL, Caller
 from server.studies import Studies
 
-
 _LOG = logging.getLogger(__name__)
 
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import click
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from live_server import serving
 from small_study import facts, open_desk, small_study, study_text, write_study
-from werkzeug.serving import make_server
 
 from penchant import main
-from server.app import create_app
 from server.events import Responded, SessionEnded
 from server.journal import Journal
 
@@ -132,7 +130,7 @@ def test_mistakes_get_one_line_and_no_traceback(tmp_path: Path) -> None:
         (("check", tmp_path / "no.toml"), "cannot read study file"),
         (("new", study), "exists; --force overwrites it"),
         (("dry-run", nobody), "no [simulated_subject] section"),
-        (("serve", study, "--host", "0.0.0.0"), "give a --token"),  # noqa: S104
+        (("serve", study, "--host", "0.0.0.0"), "penchant token issue"),  # noqa: S104
         (("analyse", tmp_path / "no.db"), "there is no journal"),
         (("analyse", broken), "broken.db"),
         (("dry-run", changed, "--journal", tmp_path / "small.db"), "another study"),
@@ -150,12 +148,8 @@ def test_mistakes_get_one_line_and_no_traceback(tmp_path: Path) -> None:
 @pytest.fixture
 def live(journal: Journal) -> Iterator[str]:
     """The URL of a live study."""
-    app, _ = create_app(open_desk(journal, mode="live"))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(open_desk(journal, mode="live")) as url:
+        yield url
 
 
 def test_a_person_at_the_terminal_does_a_session(live: str, journal: Journal) -> None:
@@ -174,7 +168,7 @@ def test_a_person_at_the_terminal_does_a_session(live: str, journal: Journal) ->
 def test_a_person_who_leaves_gives_the_session_back(
     live: str, journal: Journal
 ) -> None:
-    join = ("subject", "terminal", "--name", "p01", "--url", live)
+    join = ("subject", "terminal", "--name", "p01", "--url", f"{live}?study=small")
     left = penchant(*join, "--transport", "http", typed="0.5\n")  # then end of input
     assert left.exit_code == 0, left.output
     (ended,) = facts(journal, SessionEnded)

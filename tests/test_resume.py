@@ -84,7 +84,7 @@ class Remembering:
 
     def __init__(self, url: str, acknowledged: list[str]) -> None:
         self._http, self._acknowledged = Http(url, patience_s=120.0), acknowledged
-        self.close = self._http.close
+        self.close, self.listen = self._http.close, self._http.listen
 
     def send(self, kind: str, message: dict[str, Any]) -> Reply:
         reply = self._http.send(kind, message)

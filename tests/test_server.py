@@ -22,6 +22,8 @@ from small_study import (
     study_text,
 )
 
+from server.access import Access
+from server.database import open_database
 from server.desk import Desk
 from server.events import (
     Responded,
@@ -293,15 +295,16 @@ def test_messages_out_of_order_are_refused_and_the_session_goes_on(
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_a_server_with_a_token_wants_it(journal: Journal, name: str) -> None:
-    desk = open_desk(journal, token="open-sesame")
-    with serving(desk) as url:
+    desk, access = open_desk(journal), Access(open_database("sqlite://"))
+    _, secret = access.issue("operator")
+    with serving(desk, access) as url:
         wire = TRANSPORTS[name](url, 20.0)
         for token in (None, "wrong"):
             subject = Subject("sim-1", be_born(small_study()), wire, token)
-            with pytest.raises(Refused, match="token is required"):
+            with pytest.raises(Refused, match="valid token is required"):
                 subject.run_session()
         assert not facts(journal, SessionOpened)
-        Subject("sim-1", be_born(small_study()), wire, "open-sesame").run_session()
+        Subject("sim-1", be_born(small_study()), wire, secret).run_session()
         wire.close()
     assert len(facts(journal, SessionEnded)) == 1
 
@@ -330,6 +333,7 @@ def test_status_tells_progress_and_no_labels(server: str, desk: Desk) -> None:
         "sessions_planned": 8,
         "open_sessions": 0,
         "verifying": False,
+        "halted": None,
         "best_error": desk.state.best_error,
         "finished": True,
     }

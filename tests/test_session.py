@@ -35,6 +35,7 @@ from server.events import (
 )
 from server.journal import Journal
 from server.protocol import Ack, Alive, Assignment, Done, Refusal, Reply, Trial, Wait
+from server.session import trial
 
 LEASE_S = 30.0
 answers = st.fixed_dictionaries(
@@ -89,22 +90,22 @@ class Subjects(RuleBasedStateMachine):
     def it_responds(
         self, session: str, answer: dict[str, Any], count: int
     ) -> tuple[str, int, dict[str, Any]]:
-        trial = send(self.desk, "next", session=session)
-        first = trial.index if isinstance(trial, Trial) else 0
+        due = send(self.desk, "next", session=session)
+        first = due.index if isinstance(due, Trial) else 0
         for _ in range(count):
-            if not isinstance(trial, Trial):
+            if not isinstance(due, Trial):
                 break
             before = len(self._stored(Responded))
-            reply = self._respond(session, trial.index, answer)
+            reply = self._respond(session, due.index, answer)
             assert isinstance(reply, Ack)
             # On disk before it is acknowledged.
             stored = self._stored(Responded)
             assert len(stored) == before + 1
-            assert stored[-1].trials == [trial.index]
+            assert stored[-1].trials == [due.index]
             assert stored[-1].values == [answer.get("value")]
-            self.acknowledged[trial.uid] = answer
+            self.acknowledged[due.uid] = answer
             assert reply.done == (reply.next is None)
-            trial = reply.next
+            due = reply.next
         return session, first, answer
 
     @rule(what=answered)
@@ -245,10 +246,10 @@ class Subjects(RuleBasedStateMachine):
             index = session.due
             if index is None or session.over:
                 continue
-            trial = self.desk._trial(session, index)
+            shown = trial(session, self.desk.state.study.labeller.space, index)
             training = index < session.opened.training_trials
-            assert (trial.phase == "training") == training
-            assert (trial.feedback is not None) == training
+            assert (shown.phase == "training") == training
+            assert (shown.feedback is not None) == training
 
     def _stored(self, *kinds: type[Fact]) -> list[Any]:
         """Facts on disk, of which only the new ones are read."""
