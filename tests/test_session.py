@@ -222,10 +222,14 @@ class Subjects(RuleBasedStateMachine):
 
     @invariant()
     def no_candidate_is_with_two_subjects(self) -> None:
+        """But for those that were lost and come back when it is scored already."""
+        state = self.desk.state
         held = Counter(
-            (s.opened.component, s.opened.generation, s.opened.candidate)
-            for s in self.desk.state.sessions.values()
+            s.opened.candidate
+            for s in state.sessions.values()
             if s.status == "open"
+            and state.is_current(s.opened)
+            and not state.scores.scored[state.place(s.opened)]
         )
         assert max(held.values(), default=1) == 1
 
