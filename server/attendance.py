@@ -1,6 +1,7 @@
 """Who is here: subjects, their sessions, and what operators ordered."""
 
 from dataclasses import replace
+from typing import Any
 
 from server.events import (
     ClientSeen,
@@ -120,3 +121,21 @@ class Attendance:
         if self.halted is not None:
             return self.halted
         return "the session is paused" if session.paused else None
+
+    def under_way(self) -> list[dict[str, Any]]:
+        """Who is in a session, and how far, without labels."""
+        return [
+            {
+                "session": name,
+                "subject": session.opened.subject,
+                "group": session.opened.group,
+                "rig": session.opened.rig,
+                "status": session.status,
+                "paused": self.stopped(session) is not None,
+                "trials_done": len(session.answers),
+                "trials": session.trials,
+                "microlitre": session.microlitre,
+            }
+            for name, session in self.sessions.items()
+            if not session.over
+        ]

@@ -35,7 +35,7 @@ from server.protocol import (
 )
 from server.roles import LOCAL, Caller
 from server.safety_section import SafetySection
-from server.steps import advance, opening, question
+from server.steps import advance, foretaste, opening, question
 from server.study import ResumeError, StudyState
 from server.study_file import Study
 
@@ -148,6 +148,12 @@ class Desk:
             self._expire()
         self._settle()
 
+    def warm_up(self) -> None:
+        """Compile what the next step of the search needs, before subjects wait."""
+        with self._lock:
+            ahead = self.state.copy()
+        foretaste(ahead)
+
     def step(self) -> bool:
         """Work out one step of the search, without holding up messages meanwhile.
 
@@ -209,21 +215,7 @@ class Desk:
     def sessions_under_way(self) -> list[dict[str, Any]]:
         """Who is in a session, and how far, without labels."""
         with self._lock:
-            return [
-                {
-                    "session": name,
-                    "subject": session.opened.subject,
-                    "group": session.opened.group,
-                    "rig": session.opened.rig,
-                    "status": session.status,
-                    "paused": self.state.attendance.stopped(session) is not None,
-                    "trials_done": len(session.answers),
-                    "trials": session.trials,
-                    "microlitre": session.microlitre,
-                }
-                for name, session in self.state.sessions.items()
-                if not session.over
-            ]
+            return self.state.attendance.under_way()
 
     def look(self) -> tuple[Snapshot, SafetySection] | None:
         """Where subjects stand, for a study that limits what is done to them."""

@@ -63,7 +63,7 @@ class Guard:
         self._rewarded: dict[str, float] = {}
         """When each subject had its last reward in this study."""
         self._today: dict[str, tuple[float, float]] = {}
-        """Of each subject the day, by its start, and what was given in it."""
+        """Of each subject the day of its last reward, and what it had here in it."""
         self._breaches: list[tuple[float, Breach]] = []
         self._leaving: set[str] = set()
         """Sessions that are over and hold a subject or a rig still."""
@@ -78,7 +78,6 @@ class Guard:
             case SessionOpened():
                 self._begun[fact.session] = self._answered[fact.session] = at
                 self._known.setdefault(fact.subject, at)
-                self._today.pop(fact.subject, None)  # it may have been elsewhere
             case SessionEnded() if fact.status != "lost":
                 self._begun.pop(fact.session, None)
                 self._answered.pop(fact.session, None)
@@ -261,22 +260,18 @@ class Guard:
         return Weight(last.grams, last.baseline_grams, last.at) if last else None
 
     def _given_today(self, subject: str) -> float:
+        """What a subject was given today: here, stored or not, and elsewhere."""
         today = day_start(self._wall())
-        day, given = self._today.get(subject, (None, 0.0))
-        if day is None:  # what other studies and earlier servers gave
-            given = self._ledger.given(subject, today)
-        elif day != today:
-            given = 0.0
-        self._today[subject] = today, given
-        return given
+        day, here = self._today.get(subject, (today, 0.0))
+        elsewhere = self._ledger.given(subject, today, but=self._study)
+        return elsewhere + (here if day == today else 0.0)
 
     def _count(self, subject: str, microlitre: float, at: float) -> None:
         self._rewarded[subject] = at
-        if subject in self._today and at >= day_start(self._wall()):
-            self._today[subject] = (
-                day_start(self._wall()),
-                self._given_today(subject) + microlitre,
-            )
+        day = day_start(at)
+        known, given = self._today.get(subject, (day, 0.0))
+        if day >= known:
+            self._today[subject] = day, microlitre + (given if day == known else 0.0)
 
     def _last_reward(self, subject: str) -> float | None:
         elsewhere = self._ledger.last_reward(subject)

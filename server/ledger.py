@@ -53,10 +53,15 @@ class Ledger:
         self._engine = engine
         self._where = engine.url.render_as_string()
 
-    def given(self, subject: str, since: float) -> float:
-        """Microlitres that a subject was given at or after a time (s since 1970)."""
+    def given(self, subject: str, since: float, but: str | None = None) -> float:
+        """Microlitres that a subject was given at or after a time (s since 1970).
+
+        In all studies, or in all ``but`` one.
+        """
         total = func.coalesce(func.sum(rewards.c.microlitre), 0.0)
         query = select(total).where(rewards.c.subject == subject, rewards.c.at >= since)
+        if but is not None:
+            query = query.where(rewards.c.study != but)
         with failures("read", self._where), self._engine.connect() as connection:
             return float(connection.execute(query).scalar_one())
 

@@ -87,6 +87,22 @@ def advance(state: StudyState) -> Fact | None:
     return None
 
 
+def foretaste(ahead: StudyState) -> None:
+    """Take the next step of an evolution strategy on a copy, as if all were scored.
+
+    What is compiled for it is there when the step is due.
+    """
+    if ahead.theta is None or ahead.study.infers or ahead.verification:
+        return
+    for candidate in range(len(ahead.theta)):
+        ahead.scores.settle(candidate, 1.0)
+    while fact := advance(ahead):
+        ahead.apply(fact)
+        if ahead.theta is not None:
+            ahead.drawn(0)
+            return
+
+
 def question(state: StudyState) -> Question | HelpQuestion | None:
     """What a model of the subject has to work out next, if anything."""
     return _modelling(state) if state.help is None else _helping(state)

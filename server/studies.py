@@ -98,5 +98,6 @@ class Studies:
         except (OSError, ResumeError):
             journal.close()
             raise
+        desk.warm_up()
         desk.told = lambda fact: [told(name, fact) for told in self.told]
         return desk
