@@ -19,9 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from websockets.asyncio.client import connect
-
-from benchmarks.server import STUDY, Subject, free_port, process
+from benchmarks.server import STUDY, Subject, free_port, open_wire, process
 
 RESULTS = Path(__file__).parent / "results" / "asking.json"
 
@@ -120,7 +118,7 @@ def ask_penchant(folder: Path, asks: int) -> list[float]:
 
 async def _answer(port: int, asks: int) -> list[float]:
     address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
-    async with connect(address) as wire:
+    async with open_wire(address) as wire:
         await wire.recv()
         await wire.send("40")
         await wire.recv()

@@ -189,7 +189,7 @@ class Access:
         if known is None or _over(known[1], self._clock()):
             _refuse()
         if secret.startswith(LINK):
-            self._opened(secret)
+            return known[0]._replace(group=self._opened(secret).group)
         return known[0]
 
     def participant(self, secret: str | None) -> Link:

@@ -55,8 +55,9 @@ class Attendance:
     def end(self, fact: SessionEnded) -> Session:
         """A session is over; a lost one may come back."""
         # Taken out and put in again: those over stand in the order they ended.
+        before = self.sessions.pop(fact.session)
         session = replace(
-            self.sessions.pop(fact.session), status=fact.status, reason=fact.reason
+            before, status=fact.status, reason=fact.reason, under_way=before.due
         )
         self.sessions[fact.session] = session
         if fact.status != "lost":
@@ -64,8 +65,8 @@ class Attendance:
         return session
 
     def forget(self) -> None:
-        """Let go of sessions that ended long ago."""
-        over = [name for name, session in self.sessions.items() if session.over]
+        """Let go of sessions that ended, or were lost, long ago."""
+        over = [name for name, s in self.sessions.items() if s.status != "open"]
         for name in over[:-KEPT_SESSIONS]:
             del self.sessions[name]
 

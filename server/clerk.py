@@ -283,7 +283,7 @@ class Clerk:
 
     def _trial(self, session: Session, index: int) -> Trial:
         space = self._state.study.labeller.space
-        return trial(session, space, index, self._guard.grant(session))
+        return trial(session, space, index, self._guard.hand_out(session))
 
     def _ack(self, session: Session, index: int) -> Ack:
         over = index == session.trials - 1 or session.over
@@ -322,8 +322,11 @@ def _may_speak_for(caller: Caller, session: Session) -> bool:
 
 def _check_identity(request: Hello, rig: str, caller: Caller) -> None:
     """A token may be of one subject, or of one rig."""
+    if caller.role == "participant" and rig:
+        raise ProtocolError(403, "not_yours", "a participant has no rig to name")
     for what, said, bound in (
         ("subject", request.subject, caller.subject),
+        ("group", request.group, caller.group),
         ("rig", rig, caller.rig),
     ):
         if bound and said != bound:

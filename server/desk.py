@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
 from uuid import uuid4
@@ -12,9 +13,10 @@ from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 
 from server.alarms import Alarm, Snapshot
+from server.backlog import Backlog
 from server.clerk import Clerk
-from server.database import JournalError, SupersededError
-from server.events import AlarmRaised, ClientSeen, Fact, SessionEnded
+from server.database import JournalError
+from server.events import AlarmRaised, ClientSeen, Event, Fact, SessionEnded
 from server.guard import Guard
 from server.holds import Holds
 from server.journal import Journal
@@ -23,13 +25,16 @@ from server.ledger import Ledger
 from server.orders import carried_out
 from server.projections import of_sessions
 from server.protocol import (
+    Done,
     GiveReward,
+    Heartbeat,
     Noted,
     Order,
     ProtocolError,
     Refusal,
     Reply,
     Request,
+    Stop,
     Weigh,
     parse_request,
 )
@@ -71,16 +76,14 @@ class Desk:
         self.state = StudyState(study)
         self.told: Callable[[Fact], object] | None = None
         """Called with each fact once it is on disk."""
+        self.hurry: Callable[[Fact], object] | None = None
+        """Called with an emergency stop at once: it waits for no disk."""
         self._journal, self._wall, self._monotonic = journal, wall, monotonic
-        self._lock, self._disk = threading.Lock(), threading.Lock()
-        self._unstored: list[Fact] = []
-        self._recorded = self._stored = 0
-        self._failing = False
-        self.superseded = False
-        """Whether another process has the study now: this desk is of no more use."""
-        self._busy_since: float | None = None
-        """When storing began that is not done yet; clients wait for it."""
+        self._lock = threading.Lock()
         self._leases = Leases(study.file.session.lease_s)
+        self._backlog = Backlog(
+            self._append, self._stored, self._lock, self._leases, wall, monotonic
+        )
         self._live = mode == "live"
         engine = journal.engine
         self._guard = Guard(
@@ -90,7 +93,7 @@ class Desk:
             self.state, self._record, self._go_on, self._leases, self._guard, monotonic
         )
         self._beside, self._work = beside, threading.Event()
-        self._closing = False
+        self._closing, self._looked_at = False, -1
         self._resume(study, mode)
         self.advance()
         if self.state.theta is not None:
@@ -107,7 +110,8 @@ class Desk:
                 raise ProtocolError(
                     403, "forbidden", f"a token of role {caller.role} sends no {kind}"
                 )
-            if self._failing:
+            urgent = isinstance(request, Stop) and request.emergency
+            if self._backlog.failing and not (urgent or isinstance(request, Heartbeat)):
                 self._settle()  # nothing is decided on what could not be stored
             return self._decide(request, caller)
         except ProtocolError as error:
@@ -161,6 +165,7 @@ class Desk:
         """
         with self._lock:
             ahead, revision = self.state.copy(), self.state.revision
+            self._looked_at = revision
         facts = []
         while fact := advance(ahead):
             ahead.apply(fact)
@@ -172,13 +177,7 @@ class Desk:
         with self._lock:
             if self.state.revision != revision:
                 return True
-            self.state.foreseen = ahead.foreseen
-            try:
-                self._record(facts)
-                if self.state.theta is not None:
-                    self.state.drawn(0)
-            finally:
-                self.state.foreseen = None
+            self._take_foreseen(facts, ahead)
         self._settle()
         return True
 
@@ -189,17 +188,31 @@ class Desk:
         """
         with self._lock:
             asked = question(self.state)
+            ahead = self.state.copy()
         if asked is None:
             return False
         fact = asked.answer()
+        ahead.apply(fact)
+        if ahead.theta is not None:
+            ahead.drawn(0)
         with self._lock:
             # Sessions may have begun or ended meanwhile: a fit stands, as far as it
             # goes; labellings stand unless others were asked, or the search is over.
             now = question(self.state)
             if now and now.step == asked.step:
-                self._record([fact])
+                self._take_foreseen([fact], ahead)
         self._settle()
         return True
+
+    def _take_foreseen(self, facts: Sequence[Fact], ahead: StudyState) -> None:
+        """Take facts in without computing what a copy that went ahead computed."""
+        self.state.foreseen = ahead.foreseen
+        try:
+            self._record(facts)
+            if self.state.theta is not None:
+                self.state.drawn(0)
+        finally:
+            self.state.foreseen = None
 
     def summary(self) -> dict[str, Any]:
         """Progress of the study, without labels."""
@@ -219,21 +232,32 @@ class Desk:
 
     def look(self) -> tuple[Snapshot, SafetySection] | None:
         """Where subjects stand, for a study that limits what is done to them."""
-        self.tick()
+        with suppress(JournalError):  # a full disk must not keep alarms from anyone
+            self.tick()
         if self._guard.limits is None:
             return None
         with self._lock:
+            self._guard.forget_elsewhere()
             return self._guard.snapshot(self.state.attendance), self._guard.limits
 
     def raise_alarm(self, alarm: Alarm) -> None:
         """Keep an alarm in the journal; a breach is there with its reward."""
-        if alarm.name != "breach":
+        if alarm.name == "breach":
+            return
+        if self._backlog.failing:
+            self._settle()  # or come again: it must not be recorded twice
+        with suppress(JournalError):
             self.commit([AlarmRaised(*astuple(alarm))])
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another process has the study now: this desk is of no more use."""
+        return self._backlog.superseded
 
     @property
     def healthy(self) -> bool:
         """Whether what it hears is stored."""
-        return not self._failing
+        return not self._backlog.failing
 
     def _resume(self, study: Study, mode: str) -> None:
         self._journal.claim()
@@ -256,7 +280,9 @@ class Desk:
         arrived = self._monotonic()
         reply: Reply
         with self._lock:
-            self._leases.forgive(self._monotonic() - arrived)
+            now = self._monotonic()
+            self._leases.forgive(now - arrived, now)
+            self._guard.forget_elsewhere()
             self._expire()
             try:
                 if isinstance(request, Order):
@@ -265,7 +291,11 @@ class Desk:
                     reply = self._clerk.answer(request, caller)
             except ProtocolError as error:  # it may have put a message in quarantine
                 reply = error.refusal
-            mine = self._recorded
+            mine = self._backlog.recorded
+        if isinstance(reply, Done) and reply.emergency:
+            with suppress(JournalError):  # safe state waits for no disk
+                self._settle(mine)
+            return reply
         self._settle(mine)
         return reply
 
@@ -275,7 +305,10 @@ class Desk:
             self._guard.check_order(self.state.sessions[order.session], order)
         if isinstance(order, Weigh):
             remark = self._guard.remark(order)
-        self._record(carried_out(self.state, order, caller.name, uuid4().hex))
+        facts = carried_out(self.state, order, caller.name, uuid4().hex)
+        self._record(facts)
+        if isinstance(order, Stop) and order.emergency and self.hurry:
+            self.hurry(facts[0])
         return Noted(detail=remark or "done")
 
     def _record(self, facts: Sequence[Fact]) -> None:
@@ -286,56 +319,35 @@ class Desk:
 
     def _go_on(self) -> None:
         """Let the search take its next steps, now or in its own thread."""
-        if self._beside:
-            self._work.set()
-        else:
+        if not self._beside:
             self._advance()
+        elif self.state.revision != self._looked_at:
+            self._work.set()
 
     def _take(self, facts: Sequence[Fact]) -> None:
         """Take facts into the state, and leave them to be stored; the lock is held."""
         at = self._wall()
         for fact in facts:
             self.state.apply(fact)
+            self._backlog.add(fact)
             self._note(fact, at)
             if isinstance(fact, SessionEnded):
                 self._leases.end(fact.session)
-            if self._live:
-                self._guard.let_go(fact)
-        self._unstored += facts
-        self._recorded += len(facts)
 
     def _settle(self, recorded: int | None = None) -> None:
-        """Wait until what was recorded so far is on disk; no lock is held.
+        """Wait until what was recorded so far is on disk; no lock is held."""
+        self._backlog.settle(recorded)
 
-        Whoever comes first stores what all others wait for. Raises
-        :class:`JournalError`; then it stays to be stored.
-        """
-        if recorded is None:
-            recorded = self._recorded
-        if self._stored >= recorded:
-            return
-        with self._disk:
-            if self._stored >= recorded:
-                return
-            with self._lock:
-                batch = list(self._unstored)
-            at = self._wall()
-            if self._busy_since is None:
-                self._busy_since = self._monotonic()
-            try:
-                events = self._journal.append(batch, at, self._look_ups(batch, at))
-            except Exception as error:
-                self._failing = True
-                self.superseded = isinstance(error, SupersededError)
-                raise
-            self._failing = False
-            with self._lock:
-                self._leases.forgive(self._monotonic() - self._busy_since)
-                self._busy_since = None
-                del self._unstored[: len(batch)]
-                self._stored += len(batch)
-        if self.told:
-            for event in events:
+    def _append(self, batch: list[Fact], at: float) -> list[Event]:
+        with self._lock:
+            also = self._look_ups(batch, at)
+        return self._journal.append(batch, at, also)
+
+    def _stored(self, events: list[Event]) -> None:
+        for event in events:
+            if self._live:
+                self._guard.let_go(event.fact)
+            if self.told:
                 self.told(event.fact)
 
     def _look_ups(self, batch: Sequence[Fact], at: float) -> Sequence[Executable]:
@@ -351,7 +363,7 @@ class Desk:
 
     def _expire(self) -> None:
         # A client that waits for the disk is not silent.
-        busy_since = self._busy_since
+        busy_since = self._backlog.busy_since
         now = self._monotonic() if busy_since is None else busy_since
         silent = [
             SessionEnded(

@@ -39,7 +39,10 @@ class Door:
         said = payload.get("token") if isinstance(payload, dict) else None
         with self.metrics.answering(kind) as done:
             try:
-                caller = self.caller(said if said is not None else bearer, address)
+                secret = said if said is not None else bearer
+                caller = self.caller(secret, address)
+                if caller is not LOCAL:
+                    self._limits.message(_counted(caller, payload))
                 desk = self.desk(study, caller)
                 reply = desk.handle(kind, payload, caller)
             except ProtocolError as error:
@@ -64,7 +67,6 @@ class Door:
             if error.refusal.status == 401:
                 self._limits.failed(address)
             raise
-        self._limits.message(caller.name)
         return caller
 
     def check_page(self, origin: str | None, host: str) -> None:
@@ -87,3 +89,11 @@ class Door:
                 403, "not_yours", f"this token is of the study {caller.study}"
             )
         return self.studies.desk(study)
+
+
+def _counted(caller: Caller, payload: Any) -> str:
+    """Who is counted: each session of a rig, since a lab may share its token."""
+    name = caller.name
+    if caller.role == "rig" and isinstance(payload, dict):
+        name += f" {payload.get('session')!s:.64}"
+    return name

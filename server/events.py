@@ -285,7 +285,7 @@ class DroppedOut:
 
 @dataclass(frozen=True)
 class RuleFired:
-    """A rule of safety fired at a trial; ``acted`` says that it ended the session."""
+    """A rule of safety fired at a trial; ``acted`` says that it may end the session."""
 
     session: str
     trial: int

@@ -64,6 +64,10 @@ class Guard:
         """When each subject had its last reward in this study."""
         self._today: dict[str, tuple[float, float]] = {}
         """Of each subject the day of its last reward, and what it had here in it."""
+        self._elsewhere: dict[str, float] = {}
+        """What subjects had today in other studies, read once a message."""
+        self._out: dict[str, tuple[str, float, float]] = {}
+        """Of each session the subject, size and end of the grant that is out."""
         self._breaches: list[tuple[float, Breach]] = []
         self._leaving: set[str] = set()
         """Sessions that are over and hold a subject or a rig still."""
@@ -82,6 +86,7 @@ class Guard:
                 self._begun.pop(fact.session, None)
                 self._answered.pop(fact.session, None)
             case Responded():
+                self._out.pop(fact.session, None)
                 if fact.session in self._answered:
                     self._answered[fact.session] = at
                 given = [r["microlitre"] for r in fact.rewards if r]
@@ -134,9 +139,28 @@ class Guard:
         """Leave to give one reward in the trial that is due."""
         if self.limits is None:
             return None
+        name, subject, now = (
+            session.opened.session,
+            session.opened.subject,
+            self._wall(),
+        )
+        given = self._given_today(subject)
         promised = sum(wish.microlitre for wish in session.wished)
-        given = self._given_today(session.opened.subject)
-        return grant(self.limits, session.microlitre, given, None, promised)
+        elsewhere = sum(
+            size
+            for other, (whose, size, until) in self._out.items()
+            if whose == subject and other != name and until > now
+        )
+        return grant(self.limits, session.microlitre, given + elsewhere, None, promised)
+
+    def hand_out(self, session: Session) -> Grant | None:
+        """The grant of the trial that is due, remembered until that is answered."""
+        leave = self.grant(session)
+        if leave:
+            until = self._wall() + leave.valid_s
+            name, subject = session.opened.session, session.opened.subject
+            self._out[name] = subject, leave.max_microlitre, until
+        return leave
 
     def judge(
         self, session: Session, fact: Responded | RewardGiven
@@ -199,7 +223,7 @@ class Guard:
             SessionNow(
                 name,
                 session.opened.subject,
-                session.status == "lost",
+                session.status == "lost" and self._is_silent(name),
                 attendance.stopped(session) is not None,
                 self._answered.get(name, self._wall()),
                 session.opened.rig,
@@ -216,6 +240,11 @@ class Guard:
         ]
         breaches = [one for at, one in self._breaches if at >= today]
         return Snapshot(self._study, tuple(sessions), tuple(subjects), tuple(breaches))
+
+    def _is_silent(self, session: str) -> bool:
+        """Whether it does not go on in spite of being lost, its place being taken."""
+        trial_s = self.limits.trial_s if self.limits else 0.0
+        return self._wall() - self._answered.get(session, 0.0) > trial_s
 
     def _breach(
         self, limits: SafetySection, session: Session, fact: Responded | RewardGiven
@@ -259,12 +288,18 @@ class Guard:
         last = self._ledger.last_weight(subject)
         return Weight(last.grams, last.baseline_grams, last.at) if last else None
 
+    def forget_elsewhere(self) -> None:
+        """Ask the ledger again: another message, another moment."""
+        self._elsewhere.clear()
+
     def _given_today(self, subject: str) -> float:
         """What a subject was given today: here, stored or not, and elsewhere."""
         today = day_start(self._wall())
         day, here = self._today.get(subject, (today, 0.0))
-        elsewhere = self._ledger.given(subject, today, but=self._study)
-        return elsewhere + (here if day == today else 0.0)
+        if subject not in self._elsewhere:
+            given = self._ledger.given(subject, today, but=self._study)
+            self._elsewhere[subject] = given
+        return self._elsewhere[subject] + (here if day == today else 0.0)
 
     def _count(self, subject: str, microlitre: float, at: float) -> None:
         self._rewarded[subject] = at

@@ -14,6 +14,7 @@ class Leases:
         self.lease_s = lease_s
         self.heartbeat_s = lease_s / HEARTBEATS_PER_LEASE
         self._heard: dict[str, float] = {}
+        self._forgiven = float("-inf")
 
     def renew(self, session: str, now: float) -> None:
         """A session was heard of."""
@@ -27,11 +28,17 @@ class Leases:
         """Full leases for the sessions found open when a server starts."""
         self._heard = dict.fromkeys(sessions, now)
 
-    def forgive(self, waited_s: float) -> None:
-        """Clients are not silent while the server is too busy to hear them."""
+    def forgive(self, waited_s: float, now: float) -> None:
+        """Clients are not silent while the server is too busy to hear them.
+
+        Of the ``waited_s`` before ``now`` nothing is forgiven twice, however many
+        waited.
+        """
         if waited_s > self.heartbeat_s:
+            extra = min(waited_s, now - self._forgiven)
+            self._forgiven = now
             for session in self._heard:
-                self._heard[session] += waited_s
+                self._heard[session] += max(extra, 0.0)
 
     def expired(self, now: float) -> list[str]:
         """Sessions silent for longer than a lease; they have none any more."""

@@ -122,7 +122,7 @@ class Rewarded(_FromClient):
     """A reward beside a response: free, at the operator's wish or by hand."""
 
     session: SessionName
-    uid: Annotated[str, Field(min_length=1, max_length=80)]
+    uid: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,79}$")]
     """That of the wish in ``alive``, or a new one of the client; counts once."""
     reward: Reward
 

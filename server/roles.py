@@ -24,7 +24,8 @@ MAY: dict[Role, frozenset[str]] = {
 class Caller(NamedTuple):
     """Who sends a message: a role, under the name of a token.
 
-    ``study``, ``subject`` and ``rig`` are all that it may speak for; None means any.
+    ``study``, ``subject``, ``group`` and ``rig`` are all that it may speak for; None
+    means any.
     """
 
     role: Role
@@ -32,6 +33,7 @@ class Caller(NamedTuple):
     study: str | None = None
     subject: str | None = None
     rig: str | None = None
+    group: str | None = None
 
     def may(self, kind: str) -> bool:
         """Whether its role sends messages of a kind."""

@@ -1,5 +1,6 @@
 """A server put together: studies, tokens, limits, metrics, watch."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from server.door import Door
 from server.limits import Limits
 from server.logs import log_fact
 from server.metrics import Metrics
+from server.protocol import ProtocolError
 from server.safety_section import SafetySection
 from server.schema import version_table
 from server.studies import Studies
@@ -26,6 +28,9 @@ from server.watch import Watch, Webhook
 
 SWITCH_S = 0.0005
 """How long one thread may keep others waiting; Python's own choice is 5 ms."""
+
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -77,7 +82,12 @@ def assemble(
     app, socketio = create_app(door, message_queue)
 
     def look() -> list[tuple[Snapshot, SafetySection]]:
-        seen = (desk.look() for desk in open_.open_desks().values())
+        seen = []
+        for name, desk in open_.open_desks().items():
+            try:
+                seen.append(open_.desk(name).look() if desk.superseded else desk.look())
+            except (OSError, ProtocolError):  # one study must not blind us for others
+                _LOG.exception("study %s cannot be looked at", name)
         return [one for one in seen if one]
 
     def store(study: str, alarm: Alarm) -> None:

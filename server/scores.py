@@ -80,11 +80,12 @@ class Scores:
         self.taken[candidate] = self.wanted[candidate]
 
     def miss(self, place: Place) -> None:
-        """Count an unusable session; the errors of others stand without it."""
+        """Count an unusable session; an elite's first error stands without it."""
         self.unusable[place] += 1
-        if self.taken[place]:
+        often = self.unusable[place] >= MAX_UNUSABLE
+        if self.taken[place] and (often or self.elites is not None):
             self.wanted[place] = self.taken[place]
-        elif self.unusable[place] >= MAX_UNUSABLE:
+        elif often and not self.taken[place]:
             # Without one group there is no score: spare the others' subjects.
             self.wanted[place[0]] = 0
 

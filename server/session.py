@@ -45,6 +45,8 @@ class Session:
     answers: tuple[Answer, ...] = ()
     status: str = "open"
     reason: str = ""
+    under_way: int | None = None
+    """Trial that was due when it was over: its answer is recorded all the same."""
     paused: bool = False
     emergency: bool = False
     """Whether an operator stopped it at once."""
@@ -156,7 +158,7 @@ def respond(session: Session, message: Respond, choice: bool) -> Responded | int
             f"trial {message.uid} was answered before, and differently; "
             "both answers are kept, the first one counts",
         )
-    if session.over and index != session.due:  # the trial under way is recorded
+    if session.over and index != session.under_way:
         raise ProtocolError(
             410, "session_over", f"session {message.session} is {session.status}"
         )

@@ -38,6 +38,7 @@ class Sockets:
             socketio.on_event(kind, lambda *said, kind=kind: self._answer(kind, said))
         socketio.on_event("*", lambda kind, *said: self._answer(kind, said))
         door.studies.told.append(self._push)
+        door.studies.hurried.append(self._push)
 
     def _connected(self, auth: Any = None) -> bool:
         """Let a connection in; with ``watch`` it is pushed what it may see."""

@@ -173,11 +173,13 @@ class Standing:
         ]
 
     def had(self, subject: str) -> set[int]:
-        """Candidates of the current generation that a subject has had a session on."""
+        """Candidates of the current generation that a subject has finished."""
         return {
             s.opened.candidate
             for s in self.sessions.values()
-            if s.opened.subject == subject and self.is_current(s.opened)
+            if s.opened.subject == subject
+            and s.status == "finished"
+            and self.is_current(s.opened)
         }
 
     def place(self, opened: SessionOpened) -> Place:

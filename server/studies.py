@@ -41,6 +41,8 @@ class Studies:
         self.mode = mode
         self.told: list[Told] = []
         """Called with every fact of every study once it is on disk."""
+        self.hurried: list[Told] = []
+        """Called with emergency stops at once."""
         self._studies, self._where = dict(studies), where
         self._open: dict[str, Desk] = {}
         self._opening = {name: threading.Lock() for name in studies}
@@ -70,7 +72,7 @@ class Studies:
             if name not in self._open:
                 try:
                     self._open[name] = self._opened(name)
-                except JournalError as error:
+                except (JournalError, ResumeError) as error:
                     detail = "another process serves this study, or its journal fails"
                     _LOG.warning("%s is not opened here: %s", name, error)
                     raise ProtocolError(503, "not_here", detail) from error
@@ -95,9 +97,10 @@ class Studies:
         journal = Journal(self._where, name)
         try:
             desk = Desk(self._studies[name], journal, self.mode, beside=True)
-        except (OSError, ResumeError):
+            desk.told = lambda fact: [told(name, fact) for told in self.told]
+            desk.hurry = lambda fact: [told(name, fact) for told in self.hurried]
+            desk.warm_up()
+        except BaseException:  # whatever it was, others must be able to serve it
             journal.close()
             raise
-        desk.warm_up()
-        desk.told = lambda fact: [told(name, fact) for told in self.told]
         return desk

@@ -193,7 +193,7 @@ def test_a_token_that_makes_no_sense_is_not_issued(
 def test_a_link_speaks_for_its_subject_alone(access: Access, clock: Clock) -> None:
     link = access.link("small", "p-07", 7 * DAY_S, "control")
     caller = access.caller(link)
-    assert caller[2:] == ("small", "p-07", None)
+    assert caller[2:] == ("small", "p-07", None, "control")
     assert caller.role == "participant"
     says = access.participant(link)
     assert says == (caller.name, "small", "p-07", "control", clock.now + 7 * DAY_S)
