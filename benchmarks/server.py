@@ -131,8 +131,11 @@ class Subject:
 
 
 def open_wire(address: str) -> connect:
-    """A connection that is hung up on without a farewell, which no server here says."""
-    return connect(address, close_timeout=0.01)
+    """A connection as our Python clients have it: nothing is compressed.
+
+    It is hung up on without a farewell, which no server here says.
+    """
+    return connect(address, close_timeout=0.01, compression=None)
 
 
 async def _load(

@@ -36,6 +36,8 @@ def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, Soc
     socketio = SocketIO(
         app,
         async_mode="threading",
+        # In the connection's own thread: in order, and without one more for each.
+        async_handlers=False,
         message_queue=message_queue,
         # Above our own limit, so that most oversized messages get a clear refusal.
         max_http_buffer_size=4 * MAX_MESSAGE_BYTES,

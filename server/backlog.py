@@ -28,7 +28,8 @@ class Backlog:
         """
         self._append, self._told, self._lock = append, stored, lock
         self._leases, self._wall, self._monotonic = leases, wall, monotonic
-        self._disk = threading.Lock()
+        self._gate, self._storing = threading.Lock(), False
+        self._waiting: list[tuple[int, threading.Lock]] = []
         self._unstored: list[Fact] = []
         self.recorded = self._stored = 0
         """How many facts there have been."""
@@ -52,23 +53,42 @@ class Backlog:
         """
         if recorded is None:
             recorded = self.recorded
-        if self._stored >= recorded:
-            return
-        with self._disk:
-            if self._stored >= recorded:
-                return
-            with self._lock:
-                batch = list(self._unstored)
-            events = self._store(batch)
-            with self._lock:
-                now = self._monotonic()
-                self._leases.forgive(now - (self.busy_since or now), now)
-                self.busy_since = None
-                del self._unstored[: len(batch)]
-                self._stored += len(batch)
-        self._told(events)
+        while self._stored < recorded:
+            with self._gate:
+                if self._stored >= recorded:
+                    return
+                if leads := not self._storing:
+                    self._storing = True
+                else:  # a lock of its own: woken in no one's turn but its own
+                    woken = threading.Lock()
+                    woken.acquire()
+                    self._waiting.append((recorded, woken))
+            if not leads:
+                woken.acquire()
+                continue
+            events: list[Event] = []
+            try:
+                events = self._store()
+            finally:
+                self._wake()
+            self._told(events)
 
-    def _store(self, batch: list[Fact]) -> list[Event]:
+    def _wake(self) -> None:
+        """Let go whose facts are stored, and one of the others, to store the next."""
+        with self._gate:
+            self._storing = False
+            waiting, self._waiting = self._waiting, []
+            led = False
+            for recorded, woken in waiting:
+                if recorded <= self._stored or not led:
+                    led = led or recorded > self._stored
+                    woken.release()
+                else:
+                    self._waiting.append((recorded, woken))
+
+    def _store(self) -> list[Event]:
+        with self._lock:
+            batch = list(self._unstored)
         if self.busy_since is None:
             self.busy_since = self._monotonic()
         try:
@@ -79,4 +99,10 @@ class Backlog:
             self.superseded = isinstance(error, SupersededError) or unstorable
             raise
         self.failing = False
+        with self._lock:
+            now = self._monotonic()
+            self._leases.forgive(now - self.busy_since, now)
+            self.busy_since = None
+            del self._unstored[: len(batch)]
+            self._stored += len(batch)
         return events

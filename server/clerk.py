@@ -210,11 +210,11 @@ class Clerk:
         if isinstance(decided, int):  # answered before: the acknowledgement again
             return self._ack(session, decided)
         index = decided.trials[0]
-        complete = apply_responded(session, decided)
         judged, stop = self._guard.judge(session, decided)
         facts: list[Fact] = [decided, *judged]
         if not session.over:
-            if complete.due is None:
+            if index == session.trials - 1:
+                complete = apply_responded(session, decided)
                 used = would_be_used(self._state, session)
                 facts.append(finish(complete, used, choice, study.psychometric))
             elif stop:

@@ -193,7 +193,7 @@ def _connect(where: str | Path) -> Engine:
             engine = create_engine(
                 url,
                 hide_parameters=True,  # labels and secrets stay out of messages
-                json_serializer=_to_json,
+                json_serializer=to_json,
                 json_deserializer=_from_json,
                 **options,
             )
@@ -302,7 +302,8 @@ def _size(connection: Connection) -> int | None:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-def _to_json(value: Any) -> str:
+def to_json(value: Any) -> str:
+    """A value as it is stored; raises ``ValueError`` for what is no JSON."""
     try:
         return _ENCODE(value)
     except TypeError as error:  # which psycopg lets through as it is

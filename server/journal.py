@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,7 @@ from server.database import (
     migrate,
     open_database,
     shown,
+    to_json,
 )
 from server.events import Event, Fact, from_row, to_row
 from server.schema import events as table
@@ -59,6 +61,8 @@ class Journal:
         self.where = shown(where)
         self.study = study
         self._engine = open_database(where)
+        insertion: Any = _INSERT.compile(dialect=self._engine.dialect)
+        self._insertion, self._order = str(insertion), insertion.positiontup
         self._lock = threading.Lock()
         self._claimed: contextlib.ExitStack | None = None
         self._writer: Connection | None = None
@@ -151,8 +155,14 @@ class Journal:
             raise
 
     def _insert(self, connection: Connection, rows: list[dict[str, object]]) -> None:
+        # Compiled once, since this is what every trial waits for.
+        rows = [row | {"payload": to_json(row["payload"])} for row in rows]
+        if self._order is not None:  # a driver that takes parameters by place
+            some: Any = [tuple(row[name] for name in self._order) for row in rows]
+        else:
+            some = rows
         try:
-            connection.execute(_INSERT, rows)
+            connection.exec_driver_sql(self._insertion, some)
         except IntegrityError as error:
             raise SupersededError(
                 f"{self._is_taken()}: event {self._next} exists already. "

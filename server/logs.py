@@ -56,14 +56,17 @@ def log_fact(study: str, fact: Fact) -> None:
     fields = _TOLD.get(type(fact))
     if fields is None:
         return
-    kind, _ = to_row(fact)
     level = logging.WARNING if isinstance(fact, _LOUD) else logging.INFO
+    if isinstance(fact, Responded):
+        level = logging.DEBUG
+    if not _LOG.isEnabledFor(level):
+        return
+    kind, _ = to_row(fact)
     extra: dict[str, Any] = {"event": kind, "study": study}
     extra |= {f"of_{name}": getattr(fact, name) for name in fields}
     if session := getattr(fact, "session", ""):
         extra["session"] = session
     if isinstance(fact, Responded):
-        level = logging.DEBUG
         extra["trial"] = fact.trials[-1]
     told = " ".join(f"{name}={getattr(fact, name)}" for name in fields)
     where = " ".join(filter(None, (study, session)))

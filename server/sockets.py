@@ -54,7 +54,7 @@ class Sockets:
         return True
 
     def _answer(self, kind: str, said: tuple[Any, ...]) -> dict[str, Any]:
-        study = request.args.get("study")
+        study = _study()
         reply = _handled(self._door, kind, said, study)
         session = _session_of(reply, said)
         known = self._serving.get(_sid())
@@ -126,6 +126,13 @@ def _handled(
         )
     message = payload[0] if len(payload) == 1 else list(payload)
     return door.handle(kind, message, study, address(), bearer())
+
+
+def _study() -> str | None:
+    """The study that a connection named in its address."""
+    if "study=" not in request.environ.get("QUERY_STRING", ""):
+        return None  # without parsing it for each message
+    return request.args.get("study")
 
 
 def _sid() -> str:
