@@ -134,6 +134,9 @@ def subject(
     """
     from subject_clients.transport import TRANSPORTS
 
+    if "/participate/" in url:  # a participant's link: address and credential
+        url, _, token = url.partition("/participate/")
+
     def connect() -> Any:
         return TRANSPORTS[transport](url, patience)
 

@@ -131,6 +131,7 @@ def sessions_frame(record: Record, trials: pd.DataFrame) -> pd.DataFrame:
     for name, default in _END.items():
         values = [ends.get(f.session, {}).get(name, default) for f in opened]
         table[name] = pd.Series(values, dtype=type(default))
+    table["used"] &= table["status"] == "finished"
     table["ended_at"] = _time(table["ended_at"])
     table["relative_error"] = table["error"] / table["label_variance"]
     counts = pd.crosstab(trials["session"], trials["outcome"])

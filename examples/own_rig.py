@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from server.protocol import Assignment, Grant, Reward, Trial
-from subject_clients.adapter import Answer
+from subject_clients.adapter import Answer, GiveUp
 from subject_clients.loop import Subject
 from subject_clients.outbox import Outbox
 from subject_clients.transport import Socket
@@ -40,6 +40,8 @@ class TwoPorts:
 
     def begin(self, assignment: Assignment) -> None:
         """A session begins: fill the valves, open the log."""
+        if assignment.response != "choice":
+            raise GiveUp('this rig is for response = "choice" in the study file')
         print(f"session {assignment.session}: {assignment.training_trials} + ", end="")
         print(f"{assignment.test_trials} trials")
 

@@ -26,7 +26,6 @@ from server.orders import carried_out
 from server.projections import of_sessions
 from server.protocol import (
     Done,
-    GiveReward,
     Heartbeat,
     Noted,
     Order,
@@ -35,7 +34,6 @@ from server.protocol import (
     Reply,
     Request,
     Stop,
-    Weigh,
     parse_request,
 )
 from server.roles import LOCAL, Caller
@@ -300,16 +298,12 @@ class Desk:
         return reply
 
     def _obey(self, order: Order, caller: Caller) -> Reply:
-        remark = None
-        if isinstance(order, GiveReward) and order.session in self.state.sessions:
-            self._guard.check_order(self.state.sessions[order.session], order)
-        if isinstance(order, Weigh):
-            remark = self._guard.remark(order)
+        remark = self._guard.weigh_up(order, self.state.attendance)
         facts = carried_out(self.state, order, caller.name, uuid4().hex)
         self._record(facts)
         if isinstance(order, Stop) and order.emergency and self.hurry:
             self.hurry(facts[0])
-        return Noted(detail=remark or "done")
+        return Noted(detail=remark)
 
     def _record(self, facts: Sequence[Fact]) -> None:
         """Take facts in, and what follows from them; the lock is held."""

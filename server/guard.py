@@ -23,7 +23,14 @@ from server.events import (
 )
 from server.holds import Holds, Kind
 from server.ledger import Ledger
-from server.protocol import GiveReward, Grant, ProtocolError, Weigh
+from server.protocol import (
+    DropOut,
+    GiveReward,
+    Grant,
+    Order,
+    ProtocolError,
+    Weigh,
+)
 from server.safety import (
     Delivered,
     History,
@@ -196,6 +203,16 @@ class Guard:
                 stop = f"rule {rule.rule}: {rule.detail}"
         return facts, stop
 
+    def weigh_up(self, order: Order, attendance: Attendance) -> str:
+        """What is to be said of an order; raises :class:`ProtocolError` against it."""
+        if isinstance(order, GiveReward) and order.session in attendance.sessions:
+            self.check_order(attendance.sessions[order.session], order)
+        if isinstance(order, Weigh):
+            return self.remark(order)
+        if isinstance(order, DropOut) and order.subject not in attendance.exposures:
+            return f"noted, though {order.subject} has not been here: is that the name?"
+        return "done"
+
     def check_order(self, session: Session, order: GiveReward) -> None:
         """Refuse a free reward that no cap leaves room for."""
         if self.limits is None:
@@ -212,9 +229,22 @@ class Guard:
         if why:
             raise ProtocolError(409, "cap", why)
 
-    def remark(self, order: Weigh) -> str | None:
-        """What is odd about a new weight."""
-        return weight_warning(self._weight(order.subject), order.grams)
+    def remark(self, order: Weigh) -> str:
+        """What a new weight means, and what is odd about it."""
+        before = self._weight(order.subject)
+        known = before.baseline_grams if before else None
+        baseline = order.baseline_grams or known
+        said = f"noted: {order.grams:g} g"
+        if baseline:
+            said += f", {order.grams / baseline:.0%} of its baseline of {baseline:g} g"
+        elif self.limits and self.limits.weight_fraction:
+            said += "; its baseline is not known, and without it no session begins"
+        now = Weight(order.grams, baseline, self._wall())
+        if baseline and self.limits:
+            gate = weight_gate(self.limits, now, now.at)
+            said += f"; no session begins: {gate}" if gate else ""
+        odd = weight_warning(before, order.grams)
+        return said + (f"; {odd} If not, weigh again" if odd else "")
 
     def snapshot(self, attendance: Attendance) -> Snapshot:
         """Where the subjects stand, for alarms."""

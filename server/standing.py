@@ -39,6 +39,8 @@ class Standing:
         self.generation = 0
         self.finished = False
         self.sessions_ended = 0
+        self.given_up = 0
+        """Of these, how many were abandoned or stopped."""
         self.best_error: float | None = None
         self.search: Any = study.search.init(named_key(study.seed, "search", 0))
         self.theta: Any = None
@@ -109,6 +111,7 @@ class Standing:
             "generation": self.generation,
             "generations_done": done,
             "sessions_ended": self.sessions_ended,
+            "sessions_given_up": self.given_up,
             "sessions_planned": self.study.sessions,
             "verifying": self.verification is not None and not self.finished,
             "open_sessions": sum(s.status == "open" for s in self.sessions.values()),

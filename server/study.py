@@ -138,6 +138,7 @@ class StudyState(Standing):
         if fact.status == "lost":
             return
         self.sessions_ended += 1
+        self.given_up += fact.status == "abandoned"
         modelled = self.study.by_model and opened.component == self.component == 0
         if modelled and fact.used and fact.status == "finished":
             self.told.append(told(session))

@@ -159,8 +159,9 @@ def link(
         credential = access.link(study, subject, valid, group)
     click.echo(f"{url.rstrip('/')}/participate/{credential}")
     click.echo(
-        f"shown this once: send it to {subject} alone; "
-        f"`penchant token unlink {study} {subject}` withdraws it",
+        f"shown this once: send it to {subject} alone, who takes part with\n"
+        f"    penchant subject terminal --name {subject} --url THIS\n"
+        f"`penchant token unlink {study} {subject} --journal {journal}` withdraws it",
         err=True,
     )
 

@@ -24,12 +24,17 @@ def status(url: str, token: str | None) -> None:
     from rich.table import Table
 
     study = _get(url, "status", token)
-    console = Console()
+    console, given_up = Console(), study["sessions_given_up"]
     console.print(
         f"[bold]{study['study']}[/] ({study['mode']}): "
-        f"{study['sessions_ended']} of {study['sessions_planned']} sessions, "
-        f"component {study['component']}, generation {study['generation']}"
-        + (", finished" if study["finished"] else "")
+        f"{study['sessions_ended'] - given_up} of {study['sessions_planned']} sessions"
+        + (f" ({given_up} more given up)" if given_up else "")
+        + (
+            ", finished"
+            if study["finished"]
+            else f", component {study['component'] + 1}, "
+            f"generation {study['generation'] + 1}"
+        )
         + (f", halted: {study['halted']}" if study["halted"] else "")
     )
     columns = ("session", "subject", "group", "rig", "status", "trials", "microlitre")

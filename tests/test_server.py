@@ -330,6 +330,7 @@ def test_status_tells_progress_and_no_labels(server: str, desk: Desk) -> None:
         "generation": 0,
         "generations_done": 2,
         "sessions_ended": 8,
+        "sessions_given_up": 0,
         "sessions_planned": 8,
         "open_sessions": 0,
         "verifying": False,
