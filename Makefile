@@ -27,7 +27,7 @@ test: lint $(VENV)/.services ## lint, then all tests but the slow ones
 validate: $(VENV)/.dev $(VENV)/.services ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200
 
-bench: $(VENV)/.server ## run every benchmark
+bench: $(VENV)/.dev ## run every benchmark
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/six_components.py
 	$(BIN)/python benchmarks/plot_six_components.py
@@ -37,6 +37,9 @@ bench: $(VENV)/.server ## run every benchmark
 	$(BIN)/python -m benchmarks.false_alarms
 	$(BIN)/python benchmarks/trial_latency.py
 	$(BIN)/python benchmarks/hybrid.py kernel basis
+	$(BIN)/python -m benchmarks.server
+	$(BIN)/python -m benchmarks.million
+	$(BIN)/python -m benchmarks.asking
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check
@@ -67,7 +70,7 @@ $(VENV)/.services: Makefile | $(BIN)/python
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb \
 		>/dev/null || missing="$$missing postgresql"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	command -v nginx >/dev/null || missing="$$missing nginx-light"; \
+	command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \

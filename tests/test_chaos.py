@@ -427,6 +427,7 @@ def test_a_client_notices_at_once_that_its_connection_is_cut() -> None:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_a_small_storm_loses_nothing(tmp_path: Path) -> None:
     weather(tmp_path, SMALL, random.randrange(10_000))
 

@@ -67,7 +67,7 @@ REQUEST_STRATEGIES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "heartbeat": st.fixed_dictionaries({"session": names}),
     "abandon": st.fixed_dictionaries({"session": names, "reason": reasons}),
     "rewarded": st.fixed_dictionaries(
-        {"session": names, "uid": reasons, "reward": rewards}
+        {"session": names, "uid": names, "reward": rewards}
     ),
     "pause": st.fixed_dictionaries({"reason": reasons}, optional=of_a_session),
     "resume": st.fixed_dictionaries({"reason": reasons}, optional=of_a_session),

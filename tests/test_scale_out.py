@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def process(*command: str, cwd: Path | None = None) -> Iterator[Any]:
     """A process, killed in the end at the latest."""
-    program = shutil.which(command[0])
+    folders = (Path(sys.executable).parent, "/usr/sbin", os.environ["PATH"])
+    program = shutil.which(command[0], path=os.pathsep.join(map(str, folders)))
     assert program, f"{command[0]} is missing: `make test` installs it"
     with subprocess.Popen(
         [program, *command[1:]], cwd=cwd, start_new_session=True
