@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.server import STUDY, Subject, free_port, open_wire, process
+from benchmarks.server import STUDY, Subject, open_wire, process
+from server.serve_cli import free_port
 
 RESULTS = Path(__file__).parent / "results" / "asking.json"
 

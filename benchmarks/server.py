@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from typing import Any, NamedTuple
 
 import requests
 from websockets.asyncio.client import ClientConnection, connect
+
+from server.serve_cli import free_port
 
 RESULTS = Path(__file__).parent / "results" / "server.jsonl"
 SUBJECTS = (1, 16, 100, 300)
@@ -224,13 +225,6 @@ def process(*command: str) -> Iterator[tuple[int, int]]:
             yield port, running.pid
         finally:
             running.kill()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

@@ -186,9 +186,9 @@ class Desk:
         """
         with self._lock:
             asked = question(self.state)
+            if asked is None:
+                return False
             ahead = self.state.copy()
-        if asked is None:
-            return False
         fact = asked.answer()
         ahead.apply(fact)
         if ahead.theta is not None:

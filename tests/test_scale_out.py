@@ -22,6 +22,7 @@ from server.access import Access
 from server.database import open_database
 from server.events import Responded, SessionEnded, StudyFinished
 from server.journal import Journal
+from server.serve_cli import free_port
 from subject_clients.simulated import run_subjects
 from subject_clients.transport import TRANSPORTS
 
@@ -29,12 +30,6 @@ RECIPE = Path(__file__).parent.parent / "examples" / "scale_out"
 NAMES = ("alpha", "beta")
 
 pytest_plugins = ["postgres"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
