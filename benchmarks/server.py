@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
+import random
 import statistics
 import subprocess
 import sys
@@ -31,7 +33,7 @@ STUDY = """
 [study]
 name = "bench"
 seed = 1
-components = 40
+components = 3
 [stimuli]
 space = "sphere"
 [session]
@@ -76,6 +78,8 @@ class Subject:
         self._wire, self._name = wire, name
         self._number = itertools.count()
         self._born = itertools.count()
+        self._random = random.Random(name)  # noqa: S311
+        self._session, self._trial = "", None  # type: str, dict[str, Any] | None
 
     async def call(self, kind: str, message: dict[str, Any]) -> dict[str, Any]:
         """The reply to a message."""
@@ -88,43 +92,43 @@ class Subject:
                 reply: dict[str, Any] = json.loads(packet[packet.index("[") :])[0]
                 return reply
 
-    async def live(self, pace_s: float, until: float, waits: list[float]) -> None:
-        """Sessions one after another, each trial every ``pace_s`` seconds."""
-        while time.perf_counter() < until:
+    async def enter(self, until: float = math.inf) -> None:
+        """Begin a session and be shown its first trial, unless time is over."""
+        while self._trial is None and time.perf_counter() < until:
             subject = f"{self._name}-{next(self._born)}"
             hello = await self.call(
                 "hello", {"protocol": 1, "subject": subject, "simulated": True}
             )
-            if hello["type"] != "assignment":
+            if hello["type"] == "assignment":
+                self._session = hello["session"]
+                self._trial = await self.call("next", {"session": self._session})
+            else:
                 await asyncio.sleep(hello.get("retry_after_s", 0.2))
-                continue
-            trial = await self.call("next", {"session": hello["session"]})
-            await self._session(hello["session"], trial, pace_s, until, waits)
 
-    async def _session(
-        self,
-        session: str,
-        trial: dict[str, Any] | None,
-        pace_s: float,
-        until: float,
-        waits: list[float],
-    ) -> None:
-        due = time.perf_counter()
-        while trial and time.perf_counter() < until:
-            due += pace_s
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            message = {"session": session, "uid": trial["uid"], "value": 0.25}
-            sent = time.perf_counter()
-            ack = await self.call("respond", message)
-            waits.append(time.perf_counter() - sent)
-            trial = ack.get("next")
+    async def live(self, pace_s: float, until: float, waits: list[float]) -> None:
+        """Sessions one after another, a trial every ``pace_s`` seconds or so.
+
+        Half as long to half as long again, as real subjects are: sessions that a new
+        generation lets begin together would else answer in chorus for ever.
+        """
+        while time.perf_counter() < until:
+            await self.enter(until)
+            due = time.perf_counter()
+            while self._trial and time.perf_counter() < until:
+                due += pace_s * self._random.uniform(0.5, 1.5)
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                message = {"session": self._session, "uid": self._trial["uid"]}
+                sent = time.perf_counter()
+                ack = await self.call("respond", message | {"value": 0.25})
+                waits.append(time.perf_counter() - sent)
+                self._trial = ack.get("next")
 
     async def shout(self, pace_s: float, until: float, waits: list[float]) -> None:
         """The same messages to an echo."""
         message = {"session": "c0-g0-i0-a0", "uid": "c0-g0-i0-a0/7", "value": 0.25}
         due = time.perf_counter()
         while time.perf_counter() < until:
-            due += pace_s
+            due += pace_s * self._random.uniform(0.5, 1.5)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             sent = time.perf_counter()
             await self.call("respond", message)
@@ -153,6 +157,8 @@ async def _load(
             await wire.recv()
             every.append(Subject(wire, f"s{time.time_ns()}-{number}"))
         waits: list[float] = []
+        if not echo:  # time runs from when all are in a session
+            await asyncio.gather(*(one.enter() for one in every))
         until = time.perf_counter() + seconds
 
         async def begin(number: int, one: Subject) -> None:
@@ -239,7 +245,7 @@ def _wait_for(port: int) -> None:
 def _serve(folder: Path, population: int, stimuli: int) -> list[str]:
     study = folder / f"bench-{population}-{stimuli}.toml"
     study.write_text(
-        STUDY.format(population=population, generations=2, stimuli=stimuli)
+        STUDY.format(population=population, generations=4, stimuli=stimuli)
     )
     journal = str(study.with_suffix(".db"))
     command = ["-m", "penchant", "serve", str(study), "--journal", journal]
@@ -259,7 +265,7 @@ def main() -> None:
             for pace_s in (1.0, 0.0):
                 # As many candidates as subjects, and half as many again.
                 population = max(8, subjects + subjects // 2)
-                serve = _serve(Path(folder), population, 10 if pace_s else 2000)
+                serve = _serve(Path(folder), population, 5 if pace_s else 2000)
                 for name, command in (("echo", ["-c", ECHO, "PORT"]), ("study", serve)):
                     with process(*command) as (port, pid):
                         seconds = options.seconds

@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from server.desk import Desk
 from server.door import Door
+from server.packets import PlainPackets
 from server.protocol import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,
@@ -19,7 +20,8 @@ from server.protocol import (
     Refusal,
     Reply,
 )
-from server.sockets import Sockets, address, bearer
+from server.roles import Caller
+from server.sockets import Sockets, whence
 
 
 def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, SocketIO]:
@@ -38,6 +40,7 @@ def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, Soc
         async_mode="threading",
         # In the connection's own thread: in order, and without one more for each.
         async_handlers=False,
+        serializer=PlainPackets,
         message_queue=message_queue,
         # Above our own limit, so that most oversized messages get a clear refusal.
         max_http_buffer_size=4 * MAX_MESSAGE_BYTES,
@@ -69,8 +72,7 @@ def _add_http(app: Flask, door: Door) -> None:
                     detail="the body must be one JSON object, in UTF-8",
                 )
             )
-        study = request.args.get("study")
-        return _json(door.handle(kind, payload, study, address(), bearer()))
+        return _json(door.handle(kind, payload, *whence(request)))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -91,9 +93,12 @@ def _add_http(app: Flask, door: Door) -> None:
 def _add_pages(app: Flask, door: Door) -> None:
     """What there is to look at: progress for viewers, health for anyone."""
 
+    def viewer() -> Caller:
+        asked = whence(request)
+        return door.viewer(asked.bearer, asked.address)
+
     def desk() -> Desk:
-        caller = door.viewer(bearer(), address())
-        return door.desk(request.args.get("study"), caller)
+        return door.desk(request.args.get("study"), viewer())
 
     @app.get("/api/v1/status")
     def status() -> dict[str, Any]:
@@ -105,7 +110,7 @@ def _add_pages(app: Flask, door: Door) -> None:
 
     @app.get("/api/v1/studies")
     def studies() -> dict[str, Any]:
-        caller = door.viewer(bearer(), address())
+        caller = viewer()
         mine = [n for n in door.studies.names if caller.study in (None, n)]
         return {"studies": mine, "mode": door.studies.mode}
 
@@ -123,7 +128,7 @@ def _add_pages(app: Flask, door: Door) -> None:
 
     @app.get("/metrics")
     def metrics() -> Response:
-        if door.viewer(bearer(), address()).study is not None:
+        if viewer().study is not None:
             raise ProtocolError(403, "forbidden", "expected a viewer of all studies")
         return Response(door.metrics.text(), mimetype="text/plain; version=0.0.4")
 

@@ -1,9 +1,10 @@
 """The one place that changes a study: message in, facts on disk, reply out."""
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
@@ -46,6 +47,9 @@ _LOG = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 1.0
 """Pause after work beside the trials that failed."""
+
+MOST_OVERTAKEN = 3
+"""Steps of the search tried beside the trials, before one is taken between them."""
 
 
 class Desk:
@@ -92,6 +96,8 @@ class Desk:
         )
         self._beside, self._work = beside, threading.Event()
         self._closing, self._looked_at = False, -1
+        self._overtaken = 0
+        self._compiling: Iterator[int] = iter(())
         self._resume(study, mode)
         self.advance()
         if self.state.theta is not None:
@@ -151,10 +157,16 @@ class Desk:
         self._settle()
 
     def warm_up(self) -> None:
-        """Compile what the next step of the search needs, before subjects wait."""
+        """Compile what the next step of the search needs, before subjects wait.
+
+        What later components need is compiled beside the trials.
+        """
         with self._lock:
             ahead = self.state.copy()
-        foretaste(ahead)
+        compiling = foretaste(ahead)
+        next(compiling, None)
+        self._compiling = compiling
+        self._work.set()
 
     def step(self) -> bool:
         """Work out one step of the search, without holding up messages meanwhile.
@@ -173,9 +185,14 @@ class Desk:
         if ahead.theta is not None:
             ahead.drawn(0)
         with self._lock:
-            if self.state.revision != revision:
-                return True
-            self._take_foreseen(facts, ahead)
+            if self.state.revision == revision:
+                self._overtaken = 0
+                self._take_foreseen(facts, ahead)
+            else:  # so many come and go that it must not be tried for ever
+                self._overtaken += 1
+                if self._overtaken >= MOST_OVERTAKEN:
+                    self._overtaken = 0
+                    self._advance()
         self._settle()
         return True
 
@@ -378,6 +395,7 @@ class Desk:
         return asked.answer() if asked else None
 
     def _work_for_ever(self) -> None:
+        _give_way()
         while True:
             self._work.wait()
             self._work.clear()
@@ -386,8 +404,17 @@ class Desk:
             try:
                 while self.step() or self.infer():
                     pass
+                while not self._work.is_set():
+                    if next(self._compiling, None) is None:
+                        break
             except Exception:  # no message may find the search asleep
                 if not self._closing:
                     _LOG.exception("what comes next could not be worked out")
                     time.sleep(TRY_AGAIN_S)
                 self._work.set()
+
+
+def _give_way() -> None:
+    """Let all other threads go before this one, where the system can do that."""
+    with suppress(AttributeError, OSError):  # each thread has a priority on Linux
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

@@ -362,9 +362,14 @@ class Event:
     fact: Fact
 
 
+def kind_of(fact: Fact) -> str:
+    """The kind of event that a fact becomes."""
+    return _NAMES[type(fact)]
+
+
 def to_row(fact: Fact) -> tuple[str, dict[str, Any]]:
     """Kind and JSON payload of a fact, which shares its lists."""
-    return _NAMES[type(fact)], dict(vars(fact))
+    return kind_of(fact), dict(vars(fact))
 
 
 def from_row(kind: str, payload: dict[str, Any]) -> Fact:

@@ -23,7 +23,7 @@ from server.events import (
     SessionOpened,
     StudyFinished,
     Weighed,
-    to_row,
+    kind_of,
 )
 from server.redaction import install
 
@@ -61,7 +61,7 @@ def log_fact(study: str, fact: Fact) -> None:
         level = logging.DEBUG
     if not _LOG.isEnabledFor(level):
         return
-    kind, _ = to_row(fact)
+    kind = kind_of(fact)
     extra: dict[str, Any] = {"event": kind, "study": study}
     extra |= {f"of_{name}": getattr(fact, name) for name in fields}
     if session := getattr(fact, "session", ""):

@@ -26,7 +26,7 @@ from server.studies import Studies
 from server.study_file import Study
 from server.watch import Watch, Webhook
 
-SWITCH_S = 0.002
+SWITCH_S = 0.0005
 """How long one thread may keep others waiting; Python's own choice is 5 ms."""
 
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
-from flask import request
-from flask_socketio import SocketIO, join_room
+from flask_socketio import SocketIO
+from werkzeug.wrappers import Request
 
 from server.database import JournalError
 from server.desk import Desk
@@ -24,45 +24,82 @@ from server.protocol import (
 )
 
 
+class Whence(NamedTuple):
+    """Where a request comes from, and what it says of itself beside its body."""
+
+    study: str | None
+    """The study named in the address."""
+    address: str
+    bearer: str
+    """The secret in its ``Authorization``, or nothing."""
+
+
+def whence(request: Request) -> Whence:
+    """What door and studies want to know of a request."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    bearer = secret.strip() if scheme.lower() == "bearer" else ""
+    return Whence(request.args.get("study"), request.remote_addr or "", bearer)
+
+
 class Sockets:
-    """Carries messages of open connections, and pushes orders and progress."""
+    """Carries messages of open connections, and pushes orders and progress.
+
+    Handlers are python-socketio's own: Flask's context, made anew for each message,
+    would cost a third of its answer, and tells nothing that the handshake did not.
+    """
 
     def __init__(self, socketio: SocketIO, door: Door) -> None:
         """Begin to listen."""
-        self._socketio, self._door = socketio, door
+        self._server, self._door = socketio.server, door
+        self._whence: dict[str, Whence] = {}
         # Study and session that each connection serves: known to the transport alone.
         self._serving: dict[str, tuple[Desk, str]] = {}
-        socketio.on_event("connect", self._connected)
-        socketio.on_event("disconnect", self._gone)
+        self._server.on("connect", self._connected)
+        self._server.on("disconnect", self._gone)
         for kind in REQUESTS:
-            socketio.on_event(kind, lambda *said, kind=kind: self._answer(kind, said))
-        socketio.on_event("*", lambda kind, *said: self._answer(kind, said))
+            self._server.on(
+                kind, lambda sid, *said, kind=kind: self._answer(kind, sid, said)
+            )
+        self._server.on("*", lambda kind, sid, *said: self._answer(kind, sid, said))
         door.studies.told.append(self._push)
         door.studies.hurried.append(self._push)
 
-    def _connected(self, auth: Any = None) -> bool:
+    def _connected(self, sid: str, _environ: Any = None, auth: Any = None) -> bool:
         """Let a connection in; with ``watch`` it is pushed what it may see."""
-        door = self._door
+        # What comes as an argument a client can send too, as an event of that name.
+        request, door = self._handshake(sid), self._door
+        if request is None:
+            return False
         try:
             door.check_page(request.headers.get("Origin"), request.host)
             if isinstance(auth, dict) and auth.get("watch"):
-                caller = door.viewer(auth.get("token", ""), address())
+                address = request.remote_addr or ""
+                caller = door.viewer(auth.get("token", ""), address)
                 for study in [caller.study] if caller.study else door.studies.names:
-                    join_room(_watchers(study))
+                    self._server.enter_room(sid, _watchers(study))
         except ProtocolError:
             return False
         return True
 
-    def _answer(self, kind: str, said: tuple[Any, ...]) -> dict[str, Any]:
-        study = _study()
-        reply = _handled(self._door, kind, said, study)
+    def _answer(self, kind: str, sid: str, said: tuple[Any, ...]) -> dict[str, Any]:
+        if sid not in self._whence:
+            request = self._handshake(sid)
+            self._whence[sid] = whence(request) if request else Whence(None, "", "")
+        came_from = self._whence[sid]
+        reply = _handled(self._door, kind, said, came_from)
         session = _session_of(reply, said)
-        known = self._serving.get(_sid())
+        known = self._serving.get(sid)
         if session and (known is None or known[1] != session):
-            self._serve(session, study or getattr(reply, "study", None))
+            study = came_from.study or getattr(reply, "study", None)
+            self._serve(sid, session, study)
         return reply.model_dump()
 
-    def _serve(self, session: str, study: str | None) -> None:
+    def _handshake(self, sid: str) -> Request | None:
+        """The request that a connection began with; None once it is gone."""
+        environ = self._server.get_environ(sid)
+        return Request(environ) if environ else None
+
+    def _serve(self, sid: str, session: str, study: str | None) -> None:
         """Remember whom a connection serves, and push to it what is of that session."""
         if study is None and len(self._door.studies.names) > 1:
             return  # it did not say: its heartbeats tell it what pushes would
@@ -71,11 +108,12 @@ class Sockets:
         with contextlib.suppress(ProtocolError, ValueError):
             desk = self._door.studies.desk(study)
             for one in ("", session):  # orders to all, and to this one
-                join_room(_clients(desk.state.study.name, one))
-            self._serving[_sid()] = desk, session
+                self._server.enter_room(sid, _clients(desk.state.study.name, one))
+            self._serving[sid] = desk, session
 
-    def _gone(self, *_: Any) -> None:
-        if served := self._serving.pop(_sid(), None):
+    def _gone(self, sid: str, *_: Any) -> None:
+        self._whence.pop(sid, None)
+        if served := self._serving.pop(sid, None):
             desk, session = served
             with contextlib.suppress(JournalError):  # stored once there is room
                 desk.disconnected(session)
@@ -85,10 +123,10 @@ class Sockets:
             what = fact.what if isinstance(fact, Halted) else "reward"
             control = {"type": "control", "session": fact.session, "what": what}
             room = _clients(study, fact.session)
-            self._socketio.emit("control", control, to=room)
+            self._server.emit("control", control, to=room)
         if isinstance(fact, Halted | SessionOpened | SessionEnded):
             summary = self._door.studies.desk(study).summary()
-            self._socketio.emit("progress", summary, to=_watchers(study))
+            self._server.emit("progress", summary, to=_watchers(study))
 
 
 def _session_of(reply: Reply, payload: tuple[Any, ...]) -> str | None:
@@ -109,7 +147,7 @@ def _watchers(study: str) -> str:
 
 
 def _handled(
-    door: Door, kind: str, payload: tuple[Any, ...], study: str | None
+    door: Door, kind: str, payload: tuple[Any, ...], came_from: Whence
 ) -> Reply:
     """Check what JSON over HTTP has had checked by its parser, then answer."""
     try:
@@ -125,26 +163,4 @@ def _handled(
             detail=f"a message may have {MAX_MESSAGE_BYTES} bytes at most",
         )
     message = payload[0] if len(payload) == 1 else list(payload)
-    return door.handle(kind, message, study, address(), bearer())
-
-
-def _study() -> str | None:
-    """The study that a connection named in its address."""
-    if "study=" not in request.environ.get("QUERY_STRING", ""):
-        return None  # without parsing it for each message
-    return request.args.get("study")
-
-
-def _sid() -> str:
-    return str(request.sid)  # type: ignore[attr-defined]
-
-
-def address() -> str:
-    """Where the request at hand comes from."""
-    return request.remote_addr or ""
-
-
-def bearer() -> str:
-    """The secret in the ``Authorization`` of the request at hand, or nothing."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else ""
+    return door.handle(kind, message, *came_from)

@@ -254,8 +254,10 @@ class Standing:
 
         def asked() -> tuple[Any, Any]:
             theta, after = search.ask(self.search, key)
-            for candidate in self._running:  # its session goes on
-                theta = theta.at[candidate].set(self._last_theta[candidate])
+            if self._running:  # their sessions go on
+                kept = np.array(theta)
+                kept[self._running] = np.asarray(self._last_theta)[self._running]
+                theta = jnp.asarray(kept)
             return theta, after
 
         asked_for = ("ask", self.component, self.generation)

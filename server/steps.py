@@ -4,6 +4,7 @@ Without IO, clock or hidden draws; nothing here changes the state.
 """
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -87,20 +88,33 @@ def advance(state: StudyState) -> Fact | None:
     return None
 
 
-def foretaste(ahead: StudyState) -> None:
-    """Take the next step of an evolution strategy on a copy, as if all were scored.
+def foretaste(ahead: StudyState) -> Iterator[int]:
+    """Let an evolution study go ahead on a copy, as if all were scored.
 
-    What is compiled for it is there when the step is due.
+    What is compiled for a step is there when the step is due. First the next step, then
+    the beginning of each later component, which has its own programs; gives the
+    component that is compiled for. Verification is left out: it would really be run.
     """
-    if ahead.theta is None or ahead.study.infers or ahead.verification:
+    generations = ahead.study.file.search.generations
+    if ahead.study.infers or ahead.verification:
         return
-    for candidate in range(len(ahead.theta)):
-        ahead.scores.settle(candidate, 1.0)
-    while fact := advance(ahead):
-        ahead.apply(fact)
-        if ahead.theta is not None:
-            ahead.drawn(0)
-            return
+    while ahead.theta is not None:
+        for candidate in range(len(ahead.theta)):
+            ahead.scores.settle(candidate, 1.0)
+        asked = ahead.component, ahead.generation
+        while ahead.theta is None or asked == (ahead.component, ahead.generation):
+            if ahead.component == ahead.study.file.study.components:
+                return
+            fact = advance(ahead)
+            if isinstance(fact, ElitesChosen):  # scored again, and told next
+                ahead.scores.elites = []
+            elif fact is None:
+                return
+            else:
+                ahead.apply(fact)
+        ahead.drawn(0)
+        yield ahead.component
+        ahead.generation = generations - 1
 
 
 def question(state: StudyState) -> Question | HelpQuestion | None:

@@ -1,5 +1,6 @@
 """The studies of one server process: each a desk of its own, over one database."""
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -100,6 +101,10 @@ class Studies:
             desk.told = lambda fact: [told(name, fact) for told in self.told]
             desk.hurry = lambda fact: [told(name, fact) for told in self.hurried]
             desk.warm_up()
+            # What is loaded and compiled stays: a look at all of it for garbage would
+            # hold up every trial for a fifth of a second, again and again.
+            gc.collect()
+            gc.freeze()
         except BaseException:  # whatever it was, others must be able to serve it
             journal.close()
             raise

@@ -1,5 +1,6 @@
 """Points on the unit sphere."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +31,13 @@ class Sphere:
 
     def present(self, x: Any) -> dict[str, Any]:
         """Three shape parameters in [-1, 1] and the same point as two angles."""
-        azimuth = np.degrees(np.arctan2(x[1], x[0]))
-        elevation = np.degrees(np.arcsin(np.clip(x[2], -1.0, 1.0)))
+        right, front, up = map(float, x)
+        azimuth = math.degrees(math.atan2(front, right))
+        elevation = math.degrees(math.asin(min(max(up, -1.0), 1.0)))
         return {
-            "parameters": [round(float(v), 6) for v in x],
-            "azimuth_deg": round(float(azimuth), 4) % 360.0,
-            "elevation_deg": round(float(elevation), 4),
+            "parameters": [round(v, 6) for v in (right, front, up)],
+            "azimuth_deg": round(azimuth, 4) % 360.0,
+            "elevation_deg": round(elevation, 4),
         }
 
     def basis(self, x: jax.Array, degree: int) -> tuple[jax.Array, jax.Array]:

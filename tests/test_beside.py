@@ -11,6 +11,7 @@ from small_study import (
     facts,
     hello,
     open_desk,
+    run_all,
     send,
     small_study,
     snapshot,
@@ -18,8 +19,10 @@ from small_study import (
 )
 from test_study import answer
 
+from meta_learner.assignment import draw_assignments, penalties
 from meta_learner.evolution import Evolution
-from server.desk import Desk
+from meta_learner.labelling import freeze
+from server.desk import MOST_OVERTAKEN, Desk
 from server.events import (
     ComponentFrozen,
     GenerationAsked,
@@ -29,7 +32,9 @@ from server.events import (
 )
 from server.journal import Journal, JournalError
 from server.protocol import Ack, Alive, Assignment, Refusal, Wait
+from server.steps import foretaste
 from server.study import replay
+from server.study_file import Study
 
 OpenJournal = Callable[..., Journal]
 HALF = study_text(responses="\n[allocation]\nquorum = 0.5\n")
@@ -173,6 +178,51 @@ def test_a_slow_subject_may_be_through_while_its_generation_is_told(
     assert facts(journal, GenerationAsked)[1].carried == [3]
     again = replay(small_study(HALF), facts(journal))
     assert snapshot(again) == snapshot(desk.state)
+
+
+def test_a_step_that_is_overtaken_again_and_again_is_taken_all_the_same(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many come and go: the last time, they wait for it."""
+    desk = idle_desk(journal)
+    answer(desk, finish_all_but_one(desk))
+    told = Evolution.tell
+
+    def meanwhile(*arguments: Any) -> Any:
+        if not desk._lock.locked():
+            desk.state.revision += 1  # as when a session begins or ends
+        return told(*arguments)
+
+    monkeypatch.setattr(Evolution, "tell", meanwhile)
+    for _ in range(MOST_OVERTAKEN):
+        assert desk.state.generation == 0
+        assert desk.step()
+    assert desk.state.generation == 1
+    assert not desk.step()
+    assert snapshot(replay(small_study(), facts(journal))) == snapshot(desk.state)
+
+
+@pytest.mark.parametrize("search", ["", "re_evaluate = 2"])
+def test_what_later_components_need_is_compiled_ahead(
+    journal: Journal, search: str
+) -> None:
+    text = study_text("components = 2").replace(
+        "generations = 2", f"generations = 2\n{search}"
+    )
+    study = Study(text)  # of its own: another test may have compiled for small_study
+    desk = open_desk(journal, study=study)
+    before, stored = snapshot(desk.state), facts(journal)
+    assert list(foretaste(desk.state.copy())) == [0, 1]
+    assert (snapshot(desk.state), facts(journal)) == (before, stored)
+    programs = draw_assignments, penalties, freeze
+
+    def compiled() -> list[int]:
+        return [one._cache_size() for one in programs]  # type: ignore[attr-defined]
+
+    ahead = compiled()
+    run_all(desk)
+    assert desk.state.finished
+    assert compiled() == ahead
 
 
 # --- in a thread of its own ----------------------------------------------------

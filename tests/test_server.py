@@ -248,6 +248,19 @@ def test_bad_events_are_refused_over_socket_io_and_the_study_goes_on(
     run_over_both_transports(desk, server)
 
 
+def test_a_client_that_sends_the_librarys_own_events_is_who_it_was(
+    desk: Desk, client: "socketio.SimpleClient"
+) -> None:
+    """What it says of its connection is not believed, and it is still served."""
+    forged = {"REMOTE_ADDR": "10.0.0.1", "QUERY_STRING": "study=other"}
+    for said in (forged, (forged, {"watch": True}), None):
+        client.call("connect", said, timeout=10)
+        client.call("disconnect", said, timeout=10)
+        reply = client.call("hello", HELLO, timeout=10)
+        assert (reply["type"], reply["study"]) == ("assignment", "small")
+    assert [s.opened.subject for s in desk.state.sessions.values()] == ["mouse-1"]
+
+
 PACKETS = ["4", "42", "42[", "9", '42["hello"', "4" + "x" * 99, "\0", "420[" * 9]
 
 
