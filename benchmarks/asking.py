@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "asking.json"
 HISTORY = 200
 """Trials before asking is timed."""
 
+# Its model begins with the last trial of the history, or telling would take hours.
 CONFIG = """
 [common]
 parnames = [x, y]
@@ -44,7 +45,7 @@ lower_bound = -1
 upper_bound = 1
 [init_strat]
 min_asks = 0
-min_total_tells = 10
+min_total_tells = {history}
 generator = SobolGenerator
 [opt_strat]
 min_asks = 1000
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument(
         "--aepsych", type=Path, help="Folder of programs, with AEPsych."
     )
-    parser.add_argument("--asks", type=int, default=20)
+    parser.add_argument("--asks", type=int, default=10)
     parser.add_argument("--refit-every", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -146,7 +147,7 @@ def ask_aepsych(options: argparse.Namespace, folder: Path) -> list[float]:
             str(port),
             str(HISTORY),
             str(options.asks),
-            CONFIG.format(refit_every=options.refit_every),
+            CONFIG.format(history=HISTORY, refit_every=options.refit_every),
         ]
         waits: list[float] = json.loads(subprocess.check_output(command))
     return waits
