@@ -24,10 +24,21 @@ from typing import Any, NamedTuple
 import requests
 from websockets.asyncio.client import ClientConnection, connect
 
+from server.access import Access
+from server.database import open_database
 from server.serve_cli import free_port
 
 RESULTS = Path(__file__).parent / "results" / "server.jsonl"
 SUBJECTS = (1, 16, 100, 300)
+
+SAFETY = """
+[safety]
+trial_microlitre = 3
+session_microlitre = 1000
+day_microlitre = 1500
+weight_fraction = 0
+"""
+"""What a live study has besides: each reward is granted, counted and in the ledger."""
 
 STUDY = """
 [study]
@@ -52,6 +63,9 @@ degree = 4
 """
 """At one trial a second sessions are short, so that the search goes on meanwhile."""
 
+Tokens = tuple[str, str]
+"""That of a rig, and that of a viewer."""
+
 ECHO = """
 import sys
 from flask import Flask
@@ -59,7 +73,7 @@ from flask_socketio import SocketIO
 import logging
 logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 app = Flask("echo")
-socketio = SocketIO(app, async_mode="threading")
+socketio = SocketIO(app, async_mode="threading", async_handlers=sys.argv[2] == "bare")
 @app.get("/healthz")
 def healthz():
     return {"ok": True}
@@ -73,9 +87,16 @@ socketio.run(app, port=int(sys.argv[1]), allow_unsafe_werkzeug=True)
 class Subject:
     """One connection: asks, and waits for the acknowledgement."""
 
-    def __init__(self, wire: ClientConnection, name: str) -> None:
-        """``wire`` is an open WebSocket to a Socket.IO server."""
+    def __init__(self, wire: ClientConnection, name: str, live: bool = False) -> None:
+        """``wire`` is an open WebSocket to a Socket.IO server.
+
+        In a ``live`` study each answer is rewarded, and nobody is simulated.
+        """
         self._wire, self._name = wire, name
+        self._hello = {"protocol": 1, "simulated": not live}
+        self._answer: dict[str, Any] = {"value": 0.25}
+        if live:
+            self._answer["reward"] = {"microlitre": 2.0}
         self._number = itertools.count()
         self._born = itertools.count()
         self._random = random.Random(name)  # noqa: S311
@@ -96,9 +117,7 @@ class Subject:
         """Begin a session and be shown its first trial, unless time is over."""
         while self._trial is None and time.perf_counter() < until:
             subject = f"{self._name}-{next(self._born)}"
-            hello = await self.call(
-                "hello", {"protocol": 1, "subject": subject, "simulated": True}
-            )
+            hello = await self.call("hello", self._hello | {"subject": subject})
             if hello["type"] == "assignment":
                 self._session = hello["session"]
                 self._trial = await self.call("next", {"session": self._session})
@@ -119,7 +138,7 @@ class Subject:
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 message = {"session": self._session, "uid": self._trial["uid"]}
                 sent = time.perf_counter()
-                ack = await self.call("respond", message | {"value": 0.25})
+                ack = await self.call("respond", message | self._answer)
                 waits.append(time.perf_counter() - sent)
                 self._trial = ack.get("next")
 
@@ -135,27 +154,39 @@ class Subject:
             waits.append(time.perf_counter() - sent)
 
 
-def open_wire(address: str) -> connect:
+def open_wire(address: str, token: str | None = None) -> connect:
     """A connection as our Python clients have it: nothing is compressed.
 
     It is hung up on without a farewell, which no server here says.
     """
-    return connect(address, close_timeout=0.01, compression=None)
+    headers = _bearer(token)
+    return connect(
+        address, close_timeout=0.01, compression=None, additional_headers=headers
+    )
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 async def _load(
-    port: int, query: str, subjects: int, pace_s: float, seconds: float, echo: bool
+    port: int,
+    subjects: int,
+    pace_s: float,
+    seconds: float,
+    echo: bool,
+    token: str | None,
 ) -> list[float]:
     """Seconds from each response to its reply, of ``subjects`` at once."""
-    address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket{query}"
+    address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
     async with contextlib.AsyncExitStack() as stack:
         every = []
         for number in range(subjects):
-            wire = await stack.enter_async_context(open_wire(address))
+            wire = await stack.enter_async_context(open_wire(address, token))
             await wire.recv()
             await wire.send("40")
             await wire.recv()
-            every.append(Subject(wire, f"s{time.time_ns()}-{number}"))
+            every.append(Subject(wire, f"s{time.time_ns()}-{number}", live=bool(token)))
         waits: list[float] = []
         if not echo:  # time runs from when all are in a session
             await asyncio.gather(*(one.enter() for one in every))
@@ -184,14 +215,20 @@ class Row(NamedTuple):
 
 
 def measure(
-    server: str, port: int, pid: int, subjects: int, pace_s: float, seconds: float
+    server: str,
+    port: int,
+    pid: int,
+    subjects: int,
+    pace_s: float,
+    seconds: float,
+    tokens: Tokens | None = None,
 ) -> Row:
-    """Load one server and tell how it did."""
-    echo = server == "echo"
-    status = f"http://127.0.0.1:{port}/api/v1/status"
-    before = 0 if echo else _generations(status)
-    waits = asyncio.run(_load(port, "", subjects, pace_s, seconds, echo))
-    after = 0 if echo else _generations(status)
+    """Load one server and tell how it did; with ``tokens`` a live one."""
+    echo = server.startswith("echo")
+    rig, viewer = tokens or (None, None)
+    before = 0 if echo else _generations(port, viewer)
+    waits = asyncio.run(_load(port, subjects, pace_s, seconds, echo, rig))
+    after = 0 if echo else _generations(port, viewer)
     cut = statistics.quantiles(waits, n=100) if len(waits) > 1 else [waits[0]] * 99
     return Row(
         server,
@@ -206,8 +243,9 @@ def measure(
     )
 
 
-def _generations(status: str) -> int:
-    summary = requests.get(status, timeout=60).json()
+def _generations(port: int, token: str | None) -> int:
+    status = f"http://127.0.0.1:{port}/api/v1/status"
+    summary = requests.get(status, headers=_bearer(token), timeout=60).json()
     return int(summary["generations_done"])
 
 
@@ -242,18 +280,28 @@ def _wait_for(port: int) -> None:
     raise TimeoutError(f"no server at port {port}")
 
 
-def _serve(folder: Path, population: int, stimuli: int) -> list[str]:
-    study = folder / f"bench-{population}-{stimuli}.toml"
-    study.write_text(
-        STUDY.format(population=population, generations=4, stimuli=stimuli)
-    )
+def _serve(folder: Path, population: int, stimuli: int, live: bool) -> list[str]:
+    study = folder / f"bench-{population}-{stimuli}-{live}.toml"
+    text = STUDY.format(population=population, generations=4, stimuli=stimuli)
+    study.write_text(text + SAFETY * live)
     journal = str(study.with_suffix(".db"))
     command = ["-m", "penchant", "serve", str(study), "--journal", journal]
-    return [*command, "--simulated", "--port", "PORT", "--log-level", "warning"]
+    mode = [] if live else ["--simulated"]
+    return [*command, *mode, "--port", "PORT", "--log-level", "warning"]
+
+
+def _issue(serve: list[str]) -> Tokens:
+    """Tokens; of a rig's every session may send 50 messages a second."""
+    engine = open_database(serve[serve.index("--journal") + 1])
+    try:
+        access = Access(engine)
+        return access.issue("rig")[1], access.issue("viewer")[1]
+    finally:
+        engine.dispose()
 
 
 def main() -> None:
-    """Load both servers, alternating."""
+    """Load the servers by turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--subjects", type=int, nargs="*", default=SUBJECTS)
@@ -263,16 +311,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for subjects in options.subjects:
             for pace_s in (1.0, 0.0):
-                # As many candidates as subjects, and half as many again.
-                population = max(8, subjects + subjects // 2)
-                serve = _serve(Path(folder), population, 5 if pace_s else 2000)
-                for name, command in (("echo", ["-c", ECHO, "PORT"]), ("study", serve)):
+                for name, command, tokens in _servers(Path(folder), subjects, pace_s):
                     with process(*command) as (port, pid):
-                        seconds = options.seconds
-                        row = measure(name, port, pid, subjects, pace_s, seconds)
+                        row = measure(
+                            name, port, pid, subjects, pace_s, options.seconds, tokens
+                        )
                     rows.append(row)
                     print(*row, sep="  ", flush=True)
     options.out.write_text("".join(json.dumps(r._asdict()) + "\n" for r in rows))
+
+
+def _servers(
+    folder: Path, subjects: int, pace_s: float
+) -> Iterator[tuple[str, list[str], Tokens | None]]:
+    """Name, command and tokens of each server of a cell.
+
+    The bare echo is Flask-SocketIO as it comes, with a thread for each message; the
+    tuned one answers in the thread of the connection, as our server does. Limits on
+    what a live study is sent bar full speed.
+    """
+    # As many candidates as subjects, and half as many again.
+    population = max(8, subjects + subjects // 2)
+    stimuli = 5 if pace_s else 2000
+    yield "echo", ["-c", ECHO, "PORT", "bare"], None
+    if not pace_s:
+        yield "echo, tuned", ["-c", ECHO, "PORT", "tuned"], None
+    yield "study", _serve(folder, population, stimuli, live=False), None
+    if pace_s:
+        live = _serve(folder, population, stimuli, live=True)
+        yield "live study", live, _issue(live)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,36 @@ def describe(where: str | Path) -> Description:
         engine.dispose()
 
 
+def back_up(where: str | Path, into: Path) -> None:
+    """Copy an SQLite database as it is now, also while a server writes it.
+
+    Raises :class:`JournalError`; what is at ``into`` is never replaced.
+    """
+    engine = _connect(existing(where))
+    part = into.with_name(into.name + ".part")
+    try:
+        if engine.dialect.name != "sqlite":
+            raise JournalError(
+                f"{shown(where)} is no file: back it up with pg_dump, which copies a "
+                "PostgreSQL database while it is in use"
+            )
+        if into.exists():
+            raise JournalError(f"{into} is there already: give another name")
+        part.unlink(missing_ok=True)
+        with (
+            failures("back up", where),
+            engine.connect() as connection,
+            contextlib.closing(sqlite3.connect(part)) as copy,
+        ):
+            if _version(connection) is None:
+                raise JournalError(f"{shown(where)} holds no journal")
+            source: Any = connection.connection.driver_connection
+            source.backup(copy)
+        part.rename(into)
+    finally:
+        engine.dispose()
+
+
 def existing(where: str | Path) -> str | Path:
     """The same, if it is a URL or a file that is there; else :class:`JournalError`."""
     if "://" not in str(where) and not Path(where).is_file():

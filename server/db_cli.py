@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -27,6 +28,22 @@ def migrate(where: str) -> None:
         before, after = migrate_database(where)
     done = f"from version {before} to {after}" if before != after else "up to date"
     click.echo(f"{shown(where)}: {done}")
+
+
+@db.command()
+@click.argument("where")
+@click.argument("into", type=click.Path(path_type=Path))
+def backup(where: str, into: Path) -> None:
+    """Copy the SQLite database WHERE to the file INTO, also while it is in use.
+
+    INTO is a whole database of one moment: `penchant analyse` reads it, and a server
+    can go on from it. Copying the file by other means may miss what was stored last.
+    """
+    from server.database import back_up, shown
+
+    with _faults():
+        back_up(where, into)
+    click.echo(f"{shown(where)}: copied to {into}")
 
 
 @db.command()

@@ -158,7 +158,7 @@ class Guard:
             for other, (whose, size, until) in self._out.items()
             if whose == subject and other != name and until > now
         )
-        return grant(self.limits, session.microlitre, given + elsewhere, None, promised)
+        return grant(self.limits, session.microlitre, given + elsewhere, promised)
 
     def hand_out(self, session: Session) -> Grant | None:
         """The grant of the trial that is due, remembered until that is answered."""

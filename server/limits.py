@@ -57,19 +57,13 @@ class Limits:
             raise self._too_many(limit, _MESSAGES, key)
 
     def failed(self, address: str) -> None:
-        """Count a wrong secret from an address; raises as :meth:`check` does."""
-        limit, host = self._failures, _host(address)
-        if limit and not self._counter.hit(limit, _FAILURES, host):
-            raise self._too_many(limit, _FAILURES, host)
+        """Count a wrong secret from an address; raises as :meth:`message` does.
 
-    def check(self, address: str) -> None:
-        """Refuse an address whose secrets were wrong too often.
-
-        Raises :class:`ProtocolError`. Not to be asked of a caller whose secret is
-        right: else whoever shares an address with it could lock it out.
+        Not to be asked of a caller whose secret is right: else whoever shares an
+        address with it could lock it out.
         """
         limit, host = self._failures, _host(address)
-        if limit and not self._counter.test(limit, _FAILURES, host):
+        if limit and not self._counter.hit(limit, _FAILURES, host):
             raise self._too_many(limit, _FAILURES, host)
 
     def _too_many(self, limit: RateLimitItem, what: str, key: str) -> ProtocolError:

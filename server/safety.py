@@ -57,23 +57,20 @@ def grant(
     limits: SafetySection,
     given_session: float,
     given_day: float,
-    asked: float | None = None,
     promised: float = 0.0,
 ) -> Grant:
     """Leave for one reward: the least that any cap leaves, 0 if nothing is left.
 
     ``given_session`` and ``given_day`` are what the subject had in this session and
-    today, on any rig. ``asked`` is what the task wants to give. ``promised`` is what
-    is out already and not yet reported: free rewards that were ordered, and the
-    grant of a trial under way in another session or one that was lost.
+    today, on any rig. ``promised`` is what is out already and not yet reported: free
+    rewards that were ordered, and the grant of a trial under way in another session or
+    one that was lost.
     """
     left = min(
         limits.trial_microlitre,
         limits.session_microlitre - given_session - promised,
         limits.day_microlitre - given_day - promised,
     )
-    if asked is not None:
-        left = min(left, asked)
     # Rounded first: 5 - 4.7 is a little less than .3, but leaves .3.
     steps = math.floor(round(left * STEPS_PER_MICROLITRE, 6))
     return Grant(
@@ -92,7 +89,7 @@ def free_refusal(
 
     ``promised`` includes the grant of the trial under way: its reward comes on top.
     """
-    most = grant(limits, given_session, given_day, None, promised).max_microlitre
+    most = grant(limits, given_session, given_day, promised).max_microlitre
     if asked <= most + SLACK_MICROLITRE:
         return None
     return (

@@ -76,6 +76,7 @@ def issue(
     """Make a token and print its secret, this once."""
     with _opened(journal) as access:
         _warn_of_first(access)
+        _warn_of_unknown(journal, study)
         name, secret = access.issue(
             role,
             study=study,
@@ -156,6 +157,7 @@ def link(
     """Print the address at which SUBJECT, and nobody else, takes part."""
     with _opened(journal) as access:
         _warn_of_first(access)
+        _warn_of_unknown(journal, study)
         credential = access.link(study, subject, valid, group)
     click.echo(f"{url.rstrip('/')}/participate/{credential}")
     click.echo(
@@ -184,6 +186,15 @@ def _warn_of_first(access: "Access") -> None:
             "every client, also on its own computer",
             err=True,
         )
+
+
+def _warn_of_unknown(journal: str, study: str | None) -> None:
+    """A study that has not begun yet may be meant, or another name."""
+    from server.journal import studies
+
+    if study is not None and study not in (known := studies(journal)):
+        there = ", ".join(known) or "none"
+        click.echo(f"no study {study} has begun there yet (studies: {there})", err=True)
 
 
 def _date(at: float | None) -> str:

@@ -1,23 +1,30 @@
 """Commands for whoever watches over sessions: ``penchant status`` and ``order``."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-URL = click.option(
-    "--url",
-    default="http://127.0.0.1:5000",
-    show_default=True,
-    help="The server's; with ?study=NAME where it serves several.",
-)
-TOKEN = click.option("--token", envvar="PENCHANT_TOKEN", help="An operator's.")
+Command = Callable[..., Any]
+
 SESSION = click.option("--session", help="One session. [default: all]")
 REASON = click.option("--reason", required=True, help="Kept in the journal.")
 
 
+def _to_server(command: Command) -> Command:
+    """Options of every command that speaks to a server."""
+    url = click.option(
+        "--url",
+        default="http://127.0.0.1:5000",
+        show_default=True,
+        help="The server's; with ?study=NAME where it serves several.",
+    )
+    token = click.option("--token", envvar="PENCHANT_TOKEN", help="An operator's.")
+    return url(token(command))
+
+
 @click.command()
-@URL
-@TOKEN
+@_to_server
 def status(url: str, token: str | None) -> None:
     """Show how far a study is, and who is in a session."""
     from rich.console import Console
@@ -59,8 +66,7 @@ def order() -> None:
 
 
 @order.command()
-@URL
-@TOKEN
+@_to_server
 @SESSION
 @REASON
 def pause(url: str, token: str | None, session: str | None, reason: str) -> None:
@@ -69,8 +75,7 @@ def pause(url: str, token: str | None, session: str | None, reason: str) -> None
 
 
 @order.command()
-@URL
-@TOKEN
+@_to_server
 @SESSION
 @REASON
 def resume(url: str, token: str | None, session: str | None, reason: str) -> None:
@@ -79,8 +84,7 @@ def resume(url: str, token: str | None, session: str | None, reason: str) -> Non
 
 
 @order.command()
-@URL
-@TOKEN
+@_to_server
 @SESSION
 @REASON
 @click.option("--emergency", is_flag=True, help="At once, in mid-trial.")
@@ -93,8 +97,7 @@ def stop(
 
 
 @order.command()
-@URL
-@TOKEN
+@_to_server
 @click.argument("session")
 @click.argument("microlitre", type=float)
 @REASON
@@ -107,8 +110,7 @@ def reward(
 
 
 @order.command()
-@URL
-@TOKEN
+@_to_server
 @click.argument("subject")
 @click.argument("grams", type=float)
 @click.option("--baseline", type=float, help="Its weight at free water, in grams.")
@@ -121,8 +123,7 @@ def weigh(
 
 
 @order.command("drop-out")
-@URL
-@TOKEN
+@_to_server
 @click.argument("subject")
 @REASON
 def drop_out(url: str, token: str | None, subject: str, reason: str) -> None:
@@ -149,6 +150,8 @@ def _order(url: str, token: str | None, kind: str, **message: Any) -> None:
 def _get(url: str, page: str, token: str | None) -> dict[str, Any]:
     import requests
 
+    from subject_clients.transport import IS_IT_RUNNING
+
     base, _, query = url.partition("?")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{base.rstrip('/')}/api/v1/{page}?{query}"
@@ -156,7 +159,7 @@ def _get(url: str, page: str, token: str | None) -> dict[str, Any]:
         answer = requests.get(address, headers=headers, timeout=10)
         content: dict[str, Any] = answer.json()
     except (requests.RequestException, ValueError) as error:
-        raise click.ClickException(f"no answer from {base}: {error}") from error
+        raise click.ClickException(f"no answer from {base}{IS_IT_RUNNING}") from error
     if not answer.ok:
         raise click.ClickException(f"{content.get('error')}: {content.get('detail')}")
     return content

@@ -30,6 +30,9 @@ PAUSES_S = {429: 1.0, 503: RECONNECT_S}
 One that asks too often (429) is not helped by asking soon.
 """
 
+IS_IT_RUNNING = ": is `penchant serve` running there, and the address right?"
+"""What to ask oneself when nothing that speaks the protocol answers."""
+
 Heard = Callable[[Control], object]
 """Called with what a server pushes, from any thread."""
 
@@ -213,17 +216,17 @@ def _patiently(
     """Try until it works; a refusal that passes (``PAUSES_S``) counts as a failure."""
     deadline = time.monotonic() + patience_s
     while True:
-        pause_s = RECONNECT_S
+        pause_s, cause = RECONNECT_S, None
         try:
             reply = attempt()
             if not (isinstance(reply, Refusal) and reply.status in PAUSES_S):
                 return reply
-            problem: object = reply.detail
+            problem = f"; it said: {reply.detail}"
             pause_s = PAUSES_S[reply.status]
         except failures as error:
-            problem = error
+            problem, cause = IS_IT_RUNNING, error
         if time.monotonic() > deadline:
             raise ConnectionError(
-                f"no answer from {url} for {patience_s:g} s; last problem: {problem!r}"
-            )
+                f"no answer from {url} for {patience_s:g} s{problem}"
+            ) from cause
         time.sleep(pause_s)

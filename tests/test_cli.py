@@ -137,7 +137,8 @@ def test_mistakes_get_one_line_and_no_traceback(tmp_path: Path) -> None:
         (("subject", "simulated"), "needs --study"),
         (("subject", "terminal"), "needs a --name"),
         (("subject", "terminal", "--name", "p", "--patience", "0.1",
-          "--url", "http://127.0.0.1:9"), "no answer from"),
+          "--url", "http://127.0.0.1:9"), "for 0.1 s: is `penchant serve` running"),
+        (("status", "--url", "http://127.0.0.1:9"), "is `penchant serve` running"),
     ):  # fmt: skip
         refused = penchant(*arguments)
         assert refused.exit_code in (1, 2), arguments

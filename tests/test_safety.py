@@ -172,7 +172,6 @@ def test_no_sequence_of_rewards_exceeds_a_cap(
 
 def test_a_grant_is_the_least_that_any_cap_leaves() -> None:
     assert grant(LIMITS, 0, 0).max_microlitre == 5
-    assert grant(LIMITS, 0, 0, asked=2.5).max_microlitre == 2.5
     assert grant(LIMITS, 998, 998).max_microlitre == 2
     assert grant(LIMITS, 0, 1499).max_microlitre == 1
     assert grant(LIMITS, 990, 990, promised=9).max_microlitre == 1

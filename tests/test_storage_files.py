@@ -15,7 +15,7 @@ from small_study import facts
 from sqlalchemy import MetaData, inspect
 
 from server import schema
-from server.database import describe, migrate, open_database, shown
+from server.database import back_up, describe, migrate, open_database, shown
 from server.events import ClientSeen, Fact
 from server.journal import Journal, JournalError
 
@@ -354,3 +354,48 @@ def test_a_new_database_may_be_opened_by_many_at_once(where: str) -> None:
         thread.join()
     assert not failed
     assert len(describe(where).streams) == 6
+
+
+def test_a_backup_is_whole_while_the_database_is_written(
+    open_journal: OpenJournal, tmp_path: Path
+) -> None:
+    journal, stop = open_journal(), threading.Event()
+    journal.append([seen("connected")], 0.0)
+
+    def write() -> None:
+        while not stop.is_set():
+            journal.append([seen("connected"), seen("returned")], 0.0)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for name in ("first.db", "second.db"):
+            back_up(tmp_path / "journal.db", tmp_path / name)
+    finally:
+        stop.set()
+        writer.join()
+    for name in ("first.db", "second.db"):
+        copied = facts(open_journal(name))
+        assert len(copied) % 2 == 1  # no half of a commit
+        assert copied == facts(journal)[: len(copied)]
+    assert not list(tmp_path.glob("*.part"))
+    copy = open_journal("second.db")
+    copy.append([seen("disconnected")], 0.0)  # a server can go on from it
+    assert facts(copy)[-1] == seen("disconnected")
+
+
+def test_a_backup_replaces_nothing(open_journal: OpenJournal, tmp_path: Path) -> None:
+    open_journal().append([seen("connected")], 0.0)
+    there = tmp_path / "there.db"
+    there.write_bytes(b"last Monday")
+    with pytest.raises(JournalError, match="is there already"):
+        back_up(tmp_path / "journal.db", there)
+    assert there.read_bytes() == b"last Monday"
+    with pytest.raises(JournalError, match="there is no journal"):
+        back_up(tmp_path / "nowhere.db", tmp_path / "copy.db")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(JournalError, match="holds no journal"):
+        back_up(tmp_path / "empty.db", tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+    with pytest.raises(JournalError, match="pg_dump"):
+        back_up("postgresql://nobody@localhost/lab", tmp_path / "copy.db")
