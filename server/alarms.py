@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from server.safety import day_cap_reached
+from server.safety import nothing_left
 from server.safety_section import SafetySection
 
 Key = tuple[str, str, str]
@@ -37,6 +37,7 @@ class SessionNow:
     paused: bool
     last_trial_at: float
     rig: str = ""
+    microlitre: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,18 @@ def no_water(snapshot: Snapshot, limits: SafetySection, now: float) -> Iterator[
 def cap_reached(
     snapshot: Snapshot, limits: SafetySection, now: float
 ) -> Iterator[Alarm]:
-    """A subject gets no more reward today."""
+    """A subject gets no more reward today, or in its session."""
     del now
+    for session in snapshot.sessions:
+        if nothing_left(limits, session.microlitre, 0.0):
+            yield Alarm(
+                "cap_reached",
+                session.subject,
+                f"{session.microlitre:g} of {limits.session_microlitre:g} microlitre "
+                f"in {_named(session)}: it works for nothing, end its session",
+            )
     for one in snapshot.subjects:
-        if day_cap_reached(limits, one.given_day):
+        if nothing_left(limits, 0.0, one.given_day):
             yield Alarm(
                 "cap_reached",
                 one.subject,

@@ -65,8 +65,8 @@ class Attendance:
         return session
 
     def forget(self) -> None:
-        """Let go of sessions that ended, or were lost, long ago."""
-        over = [name for name, s in self.sessions.items() if s.status != "open"]
+        """Let go of sessions that ended long ago; a lost one may still come back."""
+        over = [name for name, s in self.sessions.items() if s.over]
         for name in over[:-KEPT_SESSIONS]:
             del self.sessions[name]
 

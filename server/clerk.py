@@ -161,6 +161,8 @@ class Clerk:
         if elsewhere:  # silent there: whoever comes now begins anew
             ended = SessionEnded(name, "abandoned", "the subject went on elsewhere")
             self._record([ended])
+            if self._live:  # what it holds is free once that is stored
+                return Wait(retry_after_s=RETRY_AFTER_S, reason=ended.reason)
             return None
         self._seen(held, "returned")
         return self._assignment(self.session(name, caller))

@@ -1,10 +1,9 @@
 """The one place that changes a study: message in, facts on disk, reply out."""
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
@@ -13,6 +12,7 @@ from uuid import uuid4
 from sqlalchemy import Executable
 from sqlalchemy.exc import SQLAlchemyError
 
+from server.ahead import Ahead
 from server.alarms import Alarm, Snapshot
 from server.backlog import Backlog
 from server.clerk import Clerk
@@ -39,17 +39,11 @@ from server.protocol import (
 )
 from server.roles import LOCAL, Caller
 from server.safety_section import SafetySection
-from server.steps import advance, foretaste, opening, question
+from server.steps import advance, opening, question
 from server.study import ResumeError, StudyState
 from server.study_file import Study
 
 _LOG = logging.getLogger(__name__)
-
-TRY_AGAIN_S = 1.0
-"""Pause after work beside the trials that failed."""
-
-MOST_OVERTAKEN = 3
-"""Steps of the search tried beside the trials, before one is taken between them."""
 
 
 class Desk:
@@ -94,16 +88,17 @@ class Desk:
         self._clerk = Clerk(
             self.state, self._record, self._go_on, self._leases, self._guard, monotonic
         )
-        self._beside, self._work = beside, threading.Event()
-        self._closing, self._looked_at = False, -1
-        self._overtaken = 0
-        self._compiling: Iterator[int] = iter(())
+        self._beside = beside
+        self.ahead = Ahead(
+            self.state, self._lock, self._record, self._advance, self._settle
+        )
+        """What comes next in the search, worked out beside the trials."""
         self._resume(study, mode)
         self.advance()
         if self.state.theta is not None:
             self.state.drawn(0)  # compile before the first subject waits for it
         if beside:
-            self._work.set()
+            self.ahead.wake()
             threading.Thread(target=self._work_for_ever, daemon=True).start()
 
     def handle(self, kind: str, payload: Any, caller: Caller = LOCAL) -> Reply:
@@ -156,79 +151,6 @@ class Desk:
             self._expire()
         self._settle()
 
-    def warm_up(self) -> None:
-        """Compile what the next step of the search needs, before subjects wait.
-
-        What later components need is compiled beside the trials.
-        """
-        with self._lock:
-            ahead = self.state.copy()
-        compiling = foretaste(ahead)
-        next(compiling, None)
-        self._compiling = compiling
-        self._work.set()
-
-    def step(self) -> bool:
-        """Work out one step of the search, without holding up messages meanwhile.
-
-        Returns whether there was one, or something changed and it must be done again.
-        """
-        with self._lock:
-            ahead, revision = self.state.copy(), self.state.revision
-            self._looked_at = revision
-        facts = []
-        while fact := advance(ahead):
-            ahead.apply(fact)
-            facts.append(fact)
-        if not facts:
-            return False
-        if ahead.theta is not None:
-            ahead.drawn(0)
-        with self._lock:
-            if self.state.revision == revision:
-                self._overtaken = 0
-                self._take_foreseen(facts, ahead)
-            else:  # so many come and go that it must not be tried for ever
-                self._overtaken += 1
-                if self._overtaken >= MOST_OVERTAKEN:
-                    self._overtaken = 0
-                    self._advance()
-        self._settle()
-        return True
-
-    def infer(self) -> bool:
-        """Work out one step of the model, without holding up messages meanwhile.
-
-        Returns whether there was one to work out.
-        """
-        with self._lock:
-            asked = question(self.state)
-            if asked is None:
-                return False
-            ahead = self.state.copy()
-        fact = asked.answer()
-        ahead.apply(fact)
-        if ahead.theta is not None:
-            ahead.drawn(0)
-        with self._lock:
-            # Sessions may have begun or ended meanwhile: a fit stands, as far as it
-            # goes; labellings stand unless others were asked, or the search is over.
-            now = question(self.state)
-            if now and now.step == asked.step:
-                self._take_foreseen([fact], ahead)
-        self._settle()
-        return True
-
-    def _take_foreseen(self, facts: Sequence[Fact], ahead: StudyState) -> None:
-        """Take facts in without computing what a copy that went ahead computed."""
-        self.state.foreseen = ahead.foreseen
-        try:
-            self._record(facts)
-            if self.state.theta is not None:
-                self.state.drawn(0)
-        finally:
-            self.state.foreseen = None
-
     def summary(self) -> dict[str, Any]:
         """Progress of the study, without labels."""
         with self._lock:
@@ -236,8 +158,7 @@ class Desk:
 
     def close(self) -> None:
         """Work no more beside the trials, and give the study back."""
-        self._closing = True
-        self._work.set()
+        self.ahead.close()
         self._journal.close()
 
     def sessions_under_way(self) -> list[dict[str, Any]]:
@@ -294,6 +215,7 @@ class Desk:
     def _decide(self, request: Request, caller: Caller) -> Reply:
         arrived = self._monotonic()
         reply: Reply
+        urgent: Fact | None = None
         with self._lock:
             now = self._monotonic()
             self._leases.forgive(now - arrived, now)
@@ -301,12 +223,16 @@ class Desk:
             self._expire()
             try:
                 if isinstance(request, Order):
-                    reply = self._obey(request, caller)
+                    reply, facts = self._obey(request, caller)
+                    if isinstance(request, Stop) and request.emergency and facts:
+                        urgent = facts[0]
                 else:
                     reply = self._clerk.answer(request, caller)
             except ProtocolError as error:  # it may have put a message in quarantine
                 reply = error.refusal
             mine = self._backlog.recorded
+        if urgent and self.hurry:  # without the lock, which listeners may want
+            _tell(self.hurry, urgent)
         if isinstance(reply, Done) and reply.emergency:
             with suppress(JournalError):  # safe state waits for no disk
                 self._settle(mine)
@@ -314,13 +240,11 @@ class Desk:
         self._settle(mine)
         return reply
 
-    def _obey(self, order: Order, caller: Caller) -> Reply:
-        remark = self._guard.weigh_up(order, self.state.attendance)
+    def _obey(self, order: Order, caller: Caller) -> tuple[Noted, list[Fact]]:
         facts = carried_out(self.state, order, caller.name, uuid4().hex)
+        remark = self._guard.weigh_up(order, self.state.attendance) if facts else "done"
         self._record(facts)
-        if isinstance(order, Stop) and order.emergency and self.hurry:
-            self.hurry(facts[0])
-        return Noted(detail=remark)
+        return Noted(detail=remark), facts
 
     def _record(self, facts: Sequence[Fact]) -> None:
         """Take facts in, and what follows from them; the lock is held."""
@@ -332,8 +256,8 @@ class Desk:
         """Let the search take its next steps, now or in its own thread."""
         if not self._beside:
             self._advance()
-        elif self.state.revision != self._looked_at:
-            self._work.set()
+        else:
+            self.ahead.wake()
 
     def _take(self, facts: Sequence[Fact]) -> None:
         """Take facts into the state, and leave them to be stored; the lock is held."""
@@ -355,11 +279,13 @@ class Desk:
         return self._journal.append(batch, at, also)
 
     def _stored(self, events: list[Event]) -> None:
+        # First what subjects need; no listener may keep it, or a reply, from them.
         for event in events:
             if self._live:
                 self._guard.let_go(event.fact)
+        for event in events:
             if self.told:
-                self.told(event.fact)
+                _tell(self.told, event.fact)
 
     def _look_ups(self, batch: Sequence[Fact], at: float) -> Sequence[Executable]:
         if not self._live:
@@ -395,26 +321,11 @@ class Desk:
         return asked.answer() if asked else None
 
     def _work_for_ever(self) -> None:
-        _give_way()
-        while True:
-            self._work.wait()
-            self._work.clear()
-            if self._closing:
-                return
-            try:
-                while self.step() or self.infer():
-                    pass
-                while not self._work.is_set():
-                    if next(self._compiling, None) is None:
-                        break
-            except Exception:  # no message may find the search asleep
-                if not self._closing:
-                    _LOG.exception("what comes next could not be worked out")
-                    time.sleep(TRY_AGAIN_S)
-                self._work.set()
+        self.ahead.work_for_ever()
 
 
-def _give_way() -> None:
-    """Let all other threads go before this one, where the system can do that."""
-    with suppress(AttributeError, OSError):  # each thread has a priority on Linux
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+def _tell(listener: Callable[[Fact], object], fact: Fact) -> None:
+    try:
+        listener(fact)
+    except Exception:
+        _LOG.exception("a listener failed at what is stored all the same")

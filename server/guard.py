@@ -137,6 +137,7 @@ class Guard:
         held: dict[tuple[Kind, str], str] = {}
         for name, session in attendance.sessions.items():
             if not session.over:
+                self.hand_out(session)  # a grant of before may still be used
                 held["subject", session.opened.subject] = name
                 if session.opened.rig:
                     held["rig", session.opened.rig] = name
@@ -146,19 +147,19 @@ class Guard:
         """Leave to give one reward in the trial that is due."""
         if self.limits is None:
             return None
-        name, subject, now = (
-            session.opened.session,
-            session.opened.subject,
-            self._wall(),
-        )
-        given = self._given_today(subject)
+        subject = session.opened.subject
+        given = self._given_today(subject) + self._granted_elsewhere(session)
         promised = sum(wish.microlitre for wish in session.wished)
-        elsewhere = sum(
+        return grant(self.limits, session.microlitre, given, promised)
+
+    def _granted_elsewhere(self, session: Session) -> float:
+        """What grants of the subject's other sessions may still give it."""
+        mine, now = session.opened, self._wall()
+        return sum(
             size
             for other, (whose, size, until) in self._out.items()
-            if whose == subject and other != name and until > now
+            if whose == mine.subject and other != mine.session and until > now
         )
-        return grant(self.limits, session.microlitre, given + elsewhere, promised)
 
     def hand_out(self, session: Session) -> Grant | None:
         """The grant of the trial that is due, remembered until that is answered."""
@@ -222,7 +223,8 @@ class Guard:
         why = free_refusal(
             self.limits,
             session.microlitre,
-            self._given_today(session.opened.subject),
+            self._given_today(session.opened.subject)
+            + self._granted_elsewhere(session),
             order.microlitre,
             promised + (under_way.max_microlitre if under_way else 0.0),
         )
@@ -257,6 +259,7 @@ class Guard:
                 attendance.stopped(session) is not None,
                 self._answered.get(name, self._wall()),
                 session.opened.rig,
+                session.microlitre,
             )
             for name, session in attendance.sessions.items()
             if not session.over

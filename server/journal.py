@@ -65,6 +65,7 @@ class Journal:
         self._insertion, self._order = str(insertion), insertion.positiontup
         self._lock = threading.Lock()
         self._claimed: contextlib.ExitStack | None = None
+        self._closed = False
         self._writer: Connection | None = None
         try:
             self._next = self._last() + 1
@@ -130,6 +131,7 @@ class Journal:
     def close(self) -> None:
         """Give the study and the database back."""
         with self._lock:
+            self._closed = True
             self._release()
             self._engine.dispose()
 
@@ -180,6 +182,8 @@ class Journal:
         return -1 if last is None else int(last)
 
     def _claim(self) -> None:
+        if self._closed:
+            raise JournalError(f"the journal {self.where} is closed: open it again")
         if self._claimed is not None:
             return
         with failures("write", self.where), contextlib.ExitStack() as stack:

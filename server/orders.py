@@ -25,7 +25,8 @@ from server.study import StudyState
 def carried_out(state: StudyState, order: Order, by: str, uid: str) -> list[Fact]:
     """The facts of an order; raises :class:`ProtocolError` where it makes no sense.
 
-    ``uid`` is a name that no other order of any study has.
+    Nothing for one that was carried out before and is sent again. ``uid`` is a name
+    that no other order of any study has.
     """
     match order:
         case Pause() | Resume():
@@ -36,7 +37,9 @@ def carried_out(state: StudyState, order: Order, by: str, uid: str) -> list[Fact
         case Stop():
             return _stop(state, order, by)
         case GiveReward():
-            _running(state, order.session)
+            uid = order.uid or uid
+            if uid in _running(state, order.session).asked:
+                return []
             return [RewardAsked(order.session, uid, order.microlitre, order.reason, by)]
         case Weigh():
             return [Weighed(order.subject, order.grams, order.baseline_grams, by)]
@@ -46,6 +49,9 @@ def carried_out(state: StudyState, order: Order, by: str, uid: str) -> list[Fact
 
 def _stop(state: StudyState, order: Stop, by: str) -> list[Fact]:
     what = "emergency" if order.emergency else "stop"
+    named_before = state.sessions.get(order.session or "")
+    if order.emergency and named_before and named_before.emergency:
+        return []
     if order.session:
         named = [_running(state, order.session)]
     else:

@@ -157,6 +157,8 @@ class GiveReward(_FromClient):
     session: SessionName
     microlitre: Microlitres
     reason: Reason
+    uid: Name | None = None
+    """A name of the operator's own, so that an order sent again is the same order."""
 
 
 class Weigh(_FromClient):

@@ -100,9 +100,9 @@ def free_refusal(
     )
 
 
-def day_cap_reached(limits: SafetySection, given_day: float) -> bool:
-    """Whether no grant of today can be above 0."""
-    return grant(limits, 0.0, given_day).max_microlitre == 0
+def nothing_left(limits: SafetySection, given_session: float, given_day: float) -> bool:
+    """Whether a cap leaves no grant above 0; arguments as in `grant`."""
+    return grant(limits, given_session, given_day).max_microlitre == 0
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Sockets:
         """Begin to listen."""
         self._server, self._door = socketio.server, door
         self._whence: dict[str, Whence] = {}
+        # Connections that are pushed progress, by the secret that they showed.
+        self._watching: dict[str, tuple[str, str]] = {}
         # Study and session that each connection serves: known to the transport alone.
         self._serving: dict[str, tuple[Desk, str]] = {}
         self._server.on("connect", self._connected)
@@ -60,9 +62,9 @@ class Sockets:
             self._server.on(
                 kind, lambda sid, *said, kind=kind: self._answer(kind, sid, said)
             )
-        self._server.on("*", lambda kind, sid, *said: self._answer(kind, sid, said))
+        self._server.on("*", self._unknown)
         door.studies.told.append(self._push)
-        door.studies.hurried.append(self._push)
+        door.studies.hurried.append(self._control)
 
     def _connected(self, sid: str, _environ: Any = None, auth: Any = None) -> bool:
         """Let a connection in; with ``watch`` it is pushed what it may see."""
@@ -73,19 +75,31 @@ class Sockets:
         try:
             door.check_page(request.headers.get("Origin"), request.host)
             if isinstance(auth, dict) and auth.get("watch"):
-                address = request.remote_addr or ""
-                caller = door.viewer(auth.get("token", ""), address)
+                secret = auth.get("token", ""), request.remote_addr or ""
+                caller = door.viewer(*secret)
+                self._watching[sid] = secret
                 for study in [caller.study] if caller.study else door.studies.names:
                     self._server.enter_room(sid, _watchers(study))
         except ProtocolError:
             return False
         return True
 
+    def _unknown(self, kind: str, *said: Any) -> dict[str, Any]:
+        """An event of no kind of ours, which comes with its name and its connection.
+
+        One that is named ``*`` comes without its name.
+        """
+        if self._handshake(kind) is not None:
+            return self._answer("*", kind, said)
+        return self._answer(kind, said[0], said[1:])
+
     def _answer(self, kind: str, sid: str, said: tuple[Any, ...]) -> dict[str, Any]:
-        if sid not in self._whence:
+        came_from = self._whence.get(sid)
+        if came_from is None:
             request = self._handshake(sid)
-            self._whence[sid] = whence(request) if request else Whence(None, "", "")
-        came_from = self._whence[sid]
+            if request is None:  # gone: nobody hears this
+                return {}
+            came_from = self._whence[sid] = whence(request)
         reply = _handled(self._door, kind, said, came_from)
         session = _session_of(reply, said)
         known = self._serving.get(sid)
@@ -105,28 +119,48 @@ class Sockets:
             return  # it did not say: its heartbeats tell it what pushes would
         # Neither a study that has just gone elsewhere nor a connection that has just
         # been lost may keep the reply from whoever still listens.
-        with contextlib.suppress(ProtocolError, ValueError):
+        with contextlib.suppress(ProtocolError, ValueError, KeyError):
             desk = self._door.studies.desk(study)
+            if before := self._serving.pop(sid, None):
+                was = _clients(before[0].state.study.name, before[1])
+                self._server.leave_room(sid, was)
             for one in ("", session):  # orders to all, and to this one
                 self._server.enter_room(sid, _clients(desk.state.study.name, one))
             self._serving[sid] = desk, session
 
     def _gone(self, sid: str, *_: Any) -> None:
         self._whence.pop(sid, None)
+        self._watching.pop(sid, None)
         if served := self._serving.pop(sid, None):
             desk, session = served
             with contextlib.suppress(JournalError):  # stored once there is room
                 desk.disconnected(session)
 
     def _push(self, study: str, fact: Fact) -> None:
+        hurried = isinstance(fact, Halted) and fact.what == "emergency"
+        if not hurried:
+            self._control(study, fact)
+        if isinstance(fact, Halted | SessionOpened | SessionEnded):
+            self._send_away()
+            summary = self._door.studies.desk(study).summary()
+            self._server.emit("progress", summary, to=_watchers(study))
+
+    def _control(self, study: str, fact: Fact) -> None:
+        """Push an order to those whom it is for; an emergency before it is stored."""
         if isinstance(fact, Halted | RewardAsked):
             what = fact.what if isinstance(fact, Halted) else "reward"
             control = {"type": "control", "session": fact.session, "what": what}
             room = _clients(study, fact.session)
             self._server.emit("control", control, to=room)
-        if isinstance(fact, Halted | SessionOpened | SessionEnded):
-            summary = self._door.studies.desk(study).summary()
-            self._server.emit("progress", summary, to=_watchers(study))
+
+    def _send_away(self) -> None:
+        """Whose token was withdrawn, or ran out, is pushed nothing more."""
+        for sid, secret in list(self._watching.items()):
+            try:
+                self._door.viewer(*secret)
+            except ProtocolError:
+                self._watching.pop(sid, None)
+                self._server.disconnect(sid)
 
 
 def _session_of(reply: Reply, payload: tuple[Any, ...]) -> str | None:

@@ -96,16 +96,22 @@ class Studies:
 
     def _opened(self, name: str) -> Desk:
         journal = Journal(self._where, name)
+        desk = None
         try:
             desk = Desk(self._studies[name], journal, self.mode, beside=True)
-            desk.told = lambda fact: [told(name, fact) for told in self.told]
-            desk.hurry = lambda fact: [told(name, fact) for told in self.hurried]
-            desk.warm_up()
-            # What is loaded and compiled stays: a look at all of it for garbage would
-            # hold up every trial for a fifth of a second, again and again.
-            gc.collect()
-            gc.freeze()
+            self.listen_to(name, desk)
+            desk.ahead.warm_up()
         except BaseException:  # whatever it was, others must be able to serve it
-            journal.close()
+            (desk or journal).close()
             raise
+        # What is loaded and compiled stays: a look at all of it for garbage would hold
+        # up every trial for a fifth of a second, again and again.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         return desk
+
+    def listen_to(self, name: str, desk: Desk) -> None:
+        """Pass on what a desk tells to whoever listens to all studies."""
+        desk.told = lambda fact: [told(name, fact) for told in self.told]
+        desk.hurry = lambda fact: [told(name, fact) for told in self.hurried]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import click
 
@@ -106,6 +107,7 @@ def reward(
 ) -> None:
     """Let the rig of SESSION give a free reward of so many MICROLITRE."""
     fields = {"session": session, "microlitre": microlitre, "reason": reason}
+    fields["uid"] = uuid4().hex  # sent again it is the same order
     _order(url, token, "give_reward", **fields)
 
 

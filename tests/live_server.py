@@ -23,7 +23,7 @@ def door_of(desk: Desk, access: Access | None = None) -> Door:
     assert mode is not None
     studies = Studies({study.name: study}, "sqlite://", mode.mode)
     studies._open[study.name] = desk
-    desk.told = lambda fact: [told(study.name, fact) for told in studies.told]
+    studies.listen_to(study.name, desk)
     access = access or Access(open_database("sqlite://"))
     return Door(studies, access, Limits(messages_per_s=None), Metrics(studies))
 

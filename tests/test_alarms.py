@@ -77,6 +77,11 @@ STALLED = replace(FINE, sessions=(replace(RUNNING, last_trial_at=NOW - 700),))
             "cap_reached",
             "1500 of 1500 microlitre today",
         ),
+        (
+            replace(FINE, sessions=(replace(RUNNING, microlitre=900),)),
+            "cap_reached",
+            "900 of 900 microlitre in session c0-g0-1 in box-3",
+        ),
         (replace(FINE, breaches=(Breach("m1", "9 of 5"),)), "breach", "9 of 5"),
     ],
 )

@@ -22,7 +22,8 @@ from test_study import answer
 from meta_learner.assignment import draw_assignments, penalties
 from meta_learner.evolution import Evolution
 from meta_learner.labelling import freeze
-from server.desk import MOST_OVERTAKEN, Desk
+from server.ahead import MOST_OVERTAKEN
+from server.desk import Desk
 from server.events import (
     ComponentFrozen,
     GenerationAsked,
@@ -98,8 +99,8 @@ def test_steps_beside_give_the_facts_of_steps_between(
                 name = f"mouse-{generation}-{i}"
                 answer(one, hello(one, name).session, value=i / 4)
         assert other.state.generation == generation  # as long as nobody takes a step
-        assert other.step()
-        assert not other.step()
+        assert other.ahead.step()
+        assert not other.ahead.step()
     assert other.state.finished
     assert facts(beside) == facts(between)
     assert snapshot(other.state) == snapshot(desk.state)
@@ -121,7 +122,7 @@ def test_a_step_that_was_worked_out_is_not_worked_out_again(
         return told(*arguments)
 
     monkeypatch.setattr(Evolution, "tell", watched)
-    assert desk.step()
+    assert desk.ahead.step()
     assert during == [False]
 
 
@@ -143,7 +144,7 @@ def test_what_comes_while_a_step_is_worked_out_is_not_lost(
         return told(*arguments)
 
     monkeypatch.setattr(Evolution, "tell", meanwhile)
-    while desk.step():
+    while desk.ahead.step():
         pass
     assert acks[0].done
     assert facts(journal, SessionEnded)[-1].session == late
@@ -169,7 +170,7 @@ def test_a_slow_subject_may_be_through_while_its_generation_is_told(
         return told(*arguments)
 
     monkeypatch.setattr(Evolution, "tell", meanwhile)
-    while desk.step():
+    while desk.ahead.step():
         pass
     assert acks[0].done
     assert facts(journal, SessionEnded)[-1].used
@@ -196,9 +197,9 @@ def test_a_step_that_is_overtaken_again_and_again_is_taken_all_the_same(
     monkeypatch.setattr(Evolution, "tell", meanwhile)
     for _ in range(MOST_OVERTAKEN):
         assert desk.state.generation == 0
-        assert desk.step()
+        assert desk.ahead.step()
     assert desk.state.generation == 1
-    assert not desk.step()
+    assert not desk.ahead.step()
     assert snapshot(replay(small_study(), facts(journal))) == snapshot(desk.state)
 
 
@@ -289,7 +290,7 @@ def test_a_server_killed_before_a_step_leaves_it_to_the_next(
     assert heir.state.generation == 1
     stored = facts(heir_journal)
     with pytest.raises(JournalError):  # had it been alive after all
-        desk.step()
+        desk.ahead.step()
     assert facts(heir_journal) == stored
     assert len(facts(heir_journal, GenerationAsked)) == 2
 
@@ -312,7 +313,7 @@ def test_a_full_disk_in_the_thread_is_recovered_from(
     journal: Journal, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What could not be stored is, before anything else is acknowledged."""
-    monkeypatch.setattr("server.desk.TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr("server.ahead.TRY_AGAIN_S", 0.0)
     disk = FullDisk(journal)
     desk = open_desk(disk, beside=True)  # type: ignore[arg-type]
     told = listen(desk)
@@ -339,7 +340,7 @@ def test_a_full_disk_in_the_thread_is_recovered_from(
 def test_a_step_that_fails_is_taken_again(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.desk.TRY_AGAIN_S", 0.0)
+    monkeypatch.setattr("server.ahead.TRY_AGAIN_S", 0.0)
     tell, faults = Evolution.tell, [RuntimeError("out of memory")]
 
     def sometimes(*arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -283,6 +284,52 @@ def test_a_breach_in_the_trial_of_a_stop_is_told_too(lab: Lab) -> None:
     assert "the grant allowed 3" in lab.breaches()[0]
     assert ledger(lab) == 9.0
     assert len(facts(lab.journal, SessionEnded)) == 1
+
+
+def test_a_subject_that_goes_on_at_another_rig_is_let_in(tmp_path: Path) -> None:
+    """Its session at the first was lost: what that holds is free once it is over."""
+    more = text_of(study='exposure = "carry_over"', session="shared_stimuli = false")
+    with closing(Journal(tmp_path / "lab.db", "small")) as journal:
+        clock = Clock()
+        clock.now = day_start(1_700_000_000.0) + DAY_S / 2
+        study = small_study(more + CAPS)
+        lab = Lab(open_desk(journal, clock, study=study, mode="live"), journal, clock)
+        first = lab.come(rig="box-1")
+        clock.now += 31.0
+        assert hello(lab.desk, "mouse-1", rig="box-2").type == "wait"
+        second = hello(lab.desk, "mouse-1", rig="box-2").session
+        assert lab.desk.state.sessions[first].status == "abandoned"
+        assert lab.desk.state.sessions[second].opened.rig == "box-2"
+
+
+def test_a_grant_of_before_a_restart_still_counts(tmp_path: Path) -> None:
+    """The animal may get it yet: no other grant may rely on it."""
+    with opened(tmp_path) as lab:
+        clock, session = lab.clock, lab.come()
+        lab.due(session)
+    with opened(tmp_path, clock) as lab:
+        guard = lab.desk._guard
+        elsewhere = replace(
+            lab.desk.state.sessions[session],
+            opened=replace(lab.desk.state.sessions[session].opened, session="another"),
+        )
+        assert guard._granted_elsewhere(elsewhere) == TRIAL
+        clock.now += 11.0  # it ran out
+        assert guard._granted_elsewhere(elsewhere) == 0
+
+
+def test_no_listener_keeps_a_reply_or_a_place_from_anyone(lab: Lab) -> None:
+    """What is stored is acknowledged; an animal is free when its session is over."""
+
+    def fail(_: Any) -> None:
+        raise RuntimeError("no room on the socket")
+
+    session = lab.come()
+    lab.desk.told = fail
+    assert lab.answer(session).type == "ack"
+    reply = send(lab.desk, "abandon", session=session, reason="home")
+    assert reply.type == "done"
+    assert Holds(lab.journal.engine).held("subject", "mouse-1") is None
 
 
 # --- weights -------------------------------------------------------------------

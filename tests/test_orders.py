@@ -224,7 +224,31 @@ def test_there_is_nothing_to_order_of_a_session_not_under_way(
     assert facts(journal) == before
 
 
+def test_an_emergency_that_is_sent_again_is_the_same(
+    desk: Desk, session: str, journal: Journal
+) -> None:
+    for _ in range(2):  # its first reply was lost
+        order(desk, "stop", session=session, emergency=True)
+    assert len(facts(journal, Halted)) == len(facts(journal, SessionEnded)) == 1
+
+
 # --- rewards -------------------------------------------------------------------
+
+
+def test_a_reward_that_is_ordered_again_by_its_name_is_one(
+    desk: Desk, session: str, journal: Journal
+) -> None:
+    for _ in range(2):
+        order(desk, "give_reward", session=session, microlitre=3.0, uid="sip-1")
+    (wish,) = beat(desk, session).rewards
+    assert wish.uid == "sip-1"
+    assert isinstance(given(desk, session, "sip-1", 3.0), Noted)
+    order(desk, "give_reward", session=session, microlitre=3.0, uid="sip-1")
+    assert not beat(desk, session).rewards  # not after it was given, either
+    assert len(facts(journal, RewardAsked)) == 1
+    order(desk, "give_reward", session=session, microlitre=3.0)
+    order(desk, "give_reward", session=session, microlitre=3.0)
+    assert len(beat(desk, session).rewards) == 2  # without a name each is its own
 
 
 def given(desk: Desk, session: str, uid: str, microlitre: float = 2.0) -> Any:

@@ -217,6 +217,22 @@ def test_progress_is_pushed_to_viewers_alone(site: Site) -> None:
         assert heard.empty()
 
 
+def test_a_viewer_whose_token_is_withdrawn_is_pushed_nothing(site: Site) -> None:
+    rig = site.token("rig")
+    name, secret = site.access.issue("viewer")
+    with (
+        connected(site.url, auth={"watch": True, "token": secret}) as viewer,
+        connected(site.url) as other,
+    ):
+        site.access.revoke(name)
+        hello: Any = {"protocol": 1, "subject": "mouse-1", "token": rig}
+        assert other.call("hello", hello)["type"] == "assignment"
+        with pytest.raises(
+            (socketio.exceptions.DisconnectedError, socketio.exceptions.TimeoutError)
+        ):
+            viewer.receive(timeout=5)
+
+
 def test_a_viewer_sends_nothing(site: Site, send: Send) -> None:
     session = begin(send, site.token("rig"), "mouse-1")
     viewer = site.token("viewer")

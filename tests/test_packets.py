@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from socketio.packet import ACK, Packet
+from socketio.packet import ACK, EVENT, Packet
 
 from server.packets import PlainJson, PlainPackets
 
@@ -43,3 +43,14 @@ def test_half_a_surrogate_pair_is_read_to_be_refused(text: str) -> None:
 def test_what_is_no_json_is_an_error(damaged: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         PlainJson.loads(damaged)
+
+
+def test_what_a_client_attaches_is_dropped_as_it_comes() -> None:
+    """Else it would be kept until the last of as many as the client says."""
+    announced = PlainPackets(encoded_packet='5999999999-7["hello",{"token":"x"}]')
+    assert announced.packet_type == EVENT
+    assert announced.id == 7
+    assert announced.data == ["hello", {"token": "x"}]
+    attached = PlainPackets(encoded_packet=b"\0" * 100)
+    assert (attached.packet_type, attached.data) == (ACK, [])
+    assert announced.attachment_count == attached.attachment_count == 0

@@ -23,11 +23,11 @@ from server.safety import (
     History,
     Weight,
     breach,
-    day_cap_reached,
     day_start,
     fired,
     free_refusal,
     grant,
+    nothing_left,
     weight_gate,
     weight_warning,
 )
@@ -185,8 +185,9 @@ def test_a_spent_cap_leaves_nothing_to_rounding() -> None:
     caps = limits(session_microlitre=5, day_microlitre=5)
     assert grant(caps, 5 - tenths, 0).max_microlitre == 0.3
     assert grant(caps, 5 - 1e-12, 0).max_microlitre == 0
-    assert day_cap_reached(caps, 5 - 1e-12)
-    assert not day_cap_reached(caps, 4.9)
+    assert nothing_left(caps, 0, 5 - 1e-12)
+    assert nothing_left(caps, 5 - 1e-12, 0)
+    assert not nothing_left(caps, 4.9, 4.9)
 
 
 def test_a_free_reward_is_refused_with_what_is_left() -> None:

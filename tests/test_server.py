@@ -19,6 +19,7 @@ from small_study import (
     open_desk,
     run_all,
     small_study,
+    snapshot,
     study_text,
 )
 
@@ -26,6 +27,7 @@ from server.access import Access
 from server.database import open_database
 from server.desk import Desk
 from server.events import (
+    Halted,
     Responded,
     SessionEnded,
     SessionOpened,
@@ -33,6 +35,7 @@ from server.events import (
 )
 from server.journal import Journal
 from server.protocol import Assignment, Done, Refusal, Reply, parse_reply
+from server.study import replay
 from subject_clients.loop import Refused, Subject
 from subject_clients.simulated import run_subjects
 from subject_clients.transport import TRANSPORTS, Http
@@ -204,8 +207,8 @@ def test_wrong_doors_are_refused_over_http(
 BAD_EVENTS = {
     "nothing": ("hello", None, "not_an_object"),
     "a text": ("hello", "hello", "not_an_object"),
-    "binary": ("hello", b"\x00\xff", "not_json"),
-    "an object with binary": ("hello", {"subject": b"\x00"}, "not_json"),
+    "binary": ("hello", b"\x00\xff", "invalid_message"),
+    "an object with binary": ("hello", {"subject": b"\x00"}, "invalid_message"),
     "a list": ("hello", [1, 2], "not_an_object"),
     "two objects": ("hello", (HELLO, HELLO), "not_an_object"),
     "NaN": ("hello", HELLO | {"protocol": float("nan")}, "not_json"),
@@ -216,6 +219,7 @@ BAD_EVENTS = {
     ),
     "another version": ("hello", HELLO | {"protocol": 7}, "unknown_version"),
     "an unknown event": ("helo", HELLO, "unknown_message"),
+    "the library's word for any event": ("*", "x" * 9, "unknown_message"),
     "an unknown session": ("next", {"session": "c0-g0-i0-a0"}, "unknown_session"),
 }
 
@@ -259,6 +263,42 @@ def test_a_client_that_sends_the_librarys_own_events_is_who_it_was(
         reply = client.call("hello", HELLO, timeout=10)
         assert (reply["type"], reply["study"]) == ("assignment", "small")
     assert [s.opened.subject for s in desk.state.sessions.values()] == ["mouse-1"]
+
+
+def test_events_whose_name_is_no_text_are_refused(server: str, desk: Desk) -> None:
+    address = server.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    wire = websocket.create_connection(address, timeout=10)
+    wire.send("40")
+    for said in ('[["hello"]]', "[5]", "[null]", '[{"a":1},{}]', "{}", "[]"):
+        wire.send("427" + said)
+        while not (packet := str(wire.recv())).startswith("437"):
+            pass
+        (reply,) = json.loads(packet[3:])
+        assert parsed(parse_reply(reply), Refusal).error == "unknown_message", said
+    wire.close()
+    assert not desk.state.sessions
+
+
+def test_an_emergency_stop_reaches_everyone_and_is_kept(
+    server: str, desk: Desk, journal: Journal, client: "socketio.SimpleClient"
+) -> None:
+    """Those who wait for a push, those who ask, and the server after a restart."""
+    session = client.call("hello", HELLO, timeout=10)["session"]
+    asked = HELLO | {"subject": "mouse-2"}
+    other = requests.post(f"{server}/api/v1/hello", json=asked, timeout=10).json()
+    stop: dict[str, Any] = {"emergency": True, "reason": "the valve is stuck"}
+    reply = requests.post(f"{server}/api/v1/stop", json=stop, timeout=10).json()
+    assert reply["type"] == "noted"
+    assert client.receive(timeout=10)[1]["what"] == "emergency"
+    heartbeat = client.call("heartbeat", {"session": session}, timeout=10)
+    assert (heartbeat["type"], heartbeat["emergency"]) == ("done", True)
+    beat = {"session": other["session"]}
+    reply = requests.post(f"{server}/api/v1/heartbeat", json=beat, timeout=10).json()
+    assert (reply["type"], reply["emergency"]) == ("done", True)
+    assert facts(journal, Halted)[0].what == "emergency"
+    again = replay(small_study(), facts(journal))
+    assert snapshot(again) == snapshot(desk.state)
+    assert again.attendance.halted == "the valve is stuck"
 
 
 PACKETS = ["4", "42", "42[", "9", '42["hello"', "4" + "x" * 99, "\0", "420[" * 9]

@@ -174,3 +174,15 @@ def test_a_closed_journal_leaves_no_lock_on_a_connection(postgres: "Server") -> 
     assert postgres.execute(locks) == [(1,)]
     journal.close()
     assert postgres.execute(locks) == [(0,)]
+
+
+def test_a_journal_that_is_closed_takes_nothing_back(
+    open_journal: Callable[..., Journal],
+) -> None:
+    """Else a thread that comes too late would lock out whoever serves the study now."""
+    journal = open_journal()
+    journal.claim()
+    journal.close()
+    with pytest.raises(JournalError, match="is closed"):
+        journal.append([ClientSeen("s", "mouse-1", "connected")], 0.0)
+    open_journal().claim()
