@@ -122,6 +122,7 @@ def shares(gains: tuple[float, ...], **weights: float) -> Array:
     return np.asarray(jax.jit(jax.vmap(one))(keys))
 
 
+@pytest.mark.slow
 def test_inputs_found_are_those_that_a_learner_hears_best() -> None:
     """Verdict, diagnostic learner of another input, and null; every seed."""
     assert shares((1.0, 0.3, 0.3))[:, 0].min() > 0.8

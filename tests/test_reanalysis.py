@@ -157,6 +157,7 @@ def test_tables_agree_with_each_other(groups: list[Reanalysis]) -> None:
     assert gain["high"] > 0.9
 
 
+@pytest.mark.slow
 def test_choices_tell_the_diagnostic_subject_too(tmp_path: Path) -> None:
     record = read(played(tmp_path, EVEN_CHOOSES))
     (result,) = reanalyse(record, 4, 2, PERMUTED)

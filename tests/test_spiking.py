@@ -220,6 +220,7 @@ def test_a_stimulus_has_one_answer_alone_or_among_others() -> None:
     assert zero == minus_zero
 
 
+@pytest.mark.slow
 def test_low_frequencies_are_learnt_better_than_high_ones() -> None:
     """Paper, figure 5B. Relative test errors; 1 is what a constant would get."""
     keys, phase, test = jax.random.split(KEY, 8), drawn(2, 8, 30), drawn(4, 100)
