@@ -204,8 +204,9 @@ class Desk:
             self.commit([opening(study, mode)])
         elif self.state.opened.mode != mode:
             raise ResumeError(
-                f"the journal is of a {self.state.opened.mode} study, asked for "
-                f"{mode}: simulated and real subjects never share a journal"
+                f"the journal {self._journal.where} is of a {self.state.opened.mode} "
+                f"study, asked for {mode}: simulated and real subjects never share a "
+                "journal. Name another with --journal"
             )
         open_ = [n for n, s in self.state.sessions.items() if s.status == "open"]
         self._leases.begin_again(open_, self._monotonic())

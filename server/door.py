@@ -7,9 +7,12 @@ from server.access import Access, check_page
 from server.desk import Desk
 from server.limits import Limits
 from server.metrics import Metrics
-from server.protocol import ProtocolError, Refusal, Reply
+from server.protocol import Noted, ProtocolError, Refusal, Reply
 from server.roles import LOCAL, Caller
 from server.studies import Studies
+
+TO_ALL = ("pause", "resume", "stop")
+"""Orders that, without a session, are for every study here unless one is named."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,19 +46,35 @@ class Door:
                 caller = self.caller(secret, address)
                 if caller is not LOCAL:
                     self._limits.message(_counted(caller, payload))
-                desk = self.desk(study, caller)
-                reply = desk.handle(kind, payload, caller)
+                reply = self._answer(kind, payload, study, caller)
             except ProtocolError as error:
                 reply = error.refusal
             except Exception:  # ours, not the client's: it may send it again
                 _LOG.exception("a message of kind %s could not be answered", kind[:64])
-                reply = Refusal(
-                    status=500,
-                    error="internal_error",
-                    detail="a fault of the server, which is in its log",
-                )
+                reply = _fault()
             done(reply.error if isinstance(reply, Refusal) else "")
         return reply
+
+    def _answer(
+        self, kind: str, payload: Any, study: str | None, caller: Caller
+    ) -> Reply:
+        """The reply of a study; of an order to all, which they are, or a refusal."""
+        of_one = isinstance(payload, dict) and payload.get("session") is not None
+        every = list(self.studies.open_desks())
+        bound = study or caller.study
+        if kind not in TO_ALL or of_one or bound or len(every) < 2:
+            return self.desk(study, caller).handle(kind, payload, caller)
+        refused = None
+        for name in every:  # whatever is wrong with one, the others must hear of it
+            try:
+                reply = self.desk(name, caller).handle(kind, payload, caller)
+            except ProtocolError as error:
+                reply = error.refusal
+            except Exception:
+                _LOG.exception("%s could not be told of a %s", name, kind)
+                reply = _fault()
+            refused = refused or (reply if isinstance(reply, Refusal) else None)
+        return refused or Noted(detail=f"done in {', '.join(every)}")
 
     def caller(self, secret: Any, address: str) -> Caller:
         """Who gives a secret from an address; raises :class:`ProtocolError`."""
@@ -89,6 +108,14 @@ class Door:
                 403, "not_yours", f"this token is of the study {caller.study}"
             )
         return self.studies.desk(study)
+
+
+def _fault() -> Refusal:
+    return Refusal(
+        status=500,
+        error="internal_error",
+        detail="a fault of the server, which is in its log",
+    )
 
 
 def _counted(caller: Caller, payload: Any) -> str:

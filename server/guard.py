@@ -211,7 +211,9 @@ class Guard:
         if isinstance(order, Weigh):
             return self.remark(order)
         if isinstance(order, DropOut) and order.subject not in attendance.exposures:
-            return f"noted, though {order.subject} has not been here: is that the name?"
+            return (
+                f"noted, though no {order.subject!r} has been here: is that the name?"
+            )
         return "done"
 
     def check_order(self, session: Session, order: GiveReward) -> None:
@@ -308,6 +310,8 @@ class Guard:
                 self._given_today(subject),
             ),
         )
+        if session.emergency and not by_hand:
+            wrong = wrong or "a reward came with a trial that an emergency had stopped"
         return [AlarmRaised("breach", subject, wrong)] if wrong else []
 
     def _release(self) -> None:

@@ -60,7 +60,8 @@ class Studies:
             raise ProtocolError(
                 404,
                 "unknown_study",
-                "expected ?study=NAME with one of the studies served here",
+                "expected ?study=NAME at the end of the address, one of "
+                + ", ".join(self.names),
             )
         desk = self._open.get(name)
         if desk is not None and not desk.superseded:

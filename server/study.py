@@ -61,8 +61,9 @@ class StudyState(Standing):
     def _open(self, fact: StudyOpened) -> None:
         if fact.sha256 != self.study.sha256:
             raise ResumeError(
-                "the journal was begun with another study file: a study is immutable "
-                "once begun. Give the changed study another name or journal."
+                f"the journal of {self.study.name} was begun with another study file: "
+                "a study is immutable once begun. Give the changed study another name "
+                "or journal."
             )
         if fact.null != self.study.null:
             raise ResumeError("a study and its null cannot share a journal stream")

@@ -215,6 +215,8 @@ def _opened(journal: str, create: bool = True) -> Iterator["Access"]:
 
     if not create and "://" not in journal and not Path(journal).exists():
         raise click.ClickException(f"there is no file {journal}")
+    if "://" not in journal and not Path(journal).exists():
+        click.echo(f"{journal} is a new database", err=True)
     try:
         engine = open_database(journal)
         try:

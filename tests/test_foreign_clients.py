@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -13,14 +14,25 @@ from typing import Any
 
 import pytest
 from live_server import serving
-from small_study import CHOICE, facts, hello, open_desk, send, small_study
+from small_study import (
+    CHOICE,
+    facts,
+    hello,
+    open_desk,
+    send,
+    small_study,
+    study_text,
+)
 
+from server.access import Access
+from server.database import open_database
 from server.desk import Desk
-from server.events import Responded, SessionEnded, SessionOpened
+from server.events import AlarmRaised, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
 from server.protocol import Refusal, Reply
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ECONNRESET")
 """What npm says where there is no network."""
@@ -238,3 +250,32 @@ def test_octave_sends_first_what_a_crash_left(
     assert facts(journal, Responded)[0].values == [-0.5]
     assert [*tmp_path.glob("penchant_*")] == [refused]
     assert "refused" in ended.stderr
+
+
+def test_the_worked_rig_keeps_to_its_caps(journal: Journal, tmp_path: Path) -> None:
+    """It goes on without reward once a cap is spent, and tells what it gave."""
+    caps = {"trial": 3, "session": 6, "day": 6}
+    safety = "".join(f"{name}_microlitre = {most}\n" for name, most in caps.items())
+    text = study_text(
+        session='response = "choice"\ntest_repeats = 2\ntraining_repeats = 4',
+        responses=f"[safety]\nweight_fraction = 0\n{safety}",
+    )
+    desk = open_desk(journal, study=small_study(text), mode="live")
+    access = Access(open_database("sqlite://"))
+    _, token = access.issue("rig")
+    with serving(desk, access) as url:
+        ended = subprocess.run(
+            [sys.executable, EXAMPLES / "own_rig.py", "mouse-07"],
+            cwd=tmp_path,
+            env=os.environ
+            | {"PENCHANT_URL": url, "PENCHANT_TOKEN": token, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "session finished" in ended.stdout
+    rewards = [r["microlitre"] for f in facts(journal, Responded) for r in f.rewards]
+    assert sum(rewards) == 6  # of 24 training trials half are right, or nearly
+    assert not facts(journal, AlarmRaised)

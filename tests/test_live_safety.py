@@ -277,6 +277,15 @@ def test_two_rewards_on_one_grant_are_a_breach(lab: Lab) -> None:
     assert "number 2 on one grant" in lab.breaches()[-1]
 
 
+def test_a_reward_after_an_emergency_stop_is_a_breach(lab: Lab) -> None:
+    """However small: the rig was to be dry."""
+    session = lab.come()
+    send(lab.desk, "stop", session=session, reason="fire", emergency=True)
+    assert lab.answer(session, 1.0).done
+    assert "emergency" in lab.breaches()[0]
+    assert ledger(lab) == 1.0
+
+
 def test_a_breach_in_the_trial_of_a_stop_is_told_too(lab: Lab) -> None:
     session = lab.come()
     send(lab.desk, "stop", session=session, reason="valve stuck", emergency=True)

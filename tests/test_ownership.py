@@ -358,6 +358,35 @@ def test_a_token_of_one_study_is_of_no_other(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_an_order_to_all_is_for_every_study_of_the_server(tmp_path: Path) -> None:
+    """A fire alarm is no time to look up names; and what fails in one is the last."""
+    two = [small_study(), small_study(study_text().replace('"small"', '"other"'))]
+    server = assemble({study.name: study for study in two}, tmp_path / "lab.db")
+    server.studies.open_all()
+    with contextlib.closing(server):
+        client = server.app.test_client()
+
+        def post(kind: str, **message: Any) -> Any:
+            local = {"Host": "127.0.0.1"}
+            address = f"/api/v1/{kind}"
+            return client.post(address, json=message, headers=local).get_json()
+
+        desks = server.studies.open_desks()
+        assert post("stop", reason="fire", emergency=True)["detail"] == (
+            "done in small, other"
+        )
+        assert [d.state.attendance.halted for d in desks.values()] == ["fire"] * 2
+        told = desks["other"].told
+        desks["small"]._journal.close()  # its next order is refused
+        assert post("resume", reason="out")["error"] == "not_stored"
+        assert desks["other"].state.attendance.halted is None
+        assert told is not None
+        of_one = {"session": "c0-g0-i0-a0", "reason": "asleep"}
+        assert post("stop", **of_one)["error"] == "unknown_study"
+        weighed = post("weigh", subject="m1", grams=20.0)
+        assert "small, other" in weighed["detail"]  # which there are to name
+
+
 # --- labels --------------------------------------------------------------------
 
 

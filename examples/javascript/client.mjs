@@ -43,8 +43,9 @@ class Rig {
     };
     // At most one reward under a grant, of at most so much, while it is valid.
     const right = answer.value > 0 ? "right" : "left";
-    if (trial.grant && trial.feedback?.rewarded === right) {
-      answer.reward = { microlitre: trial.grant.max_microlitre, how: "earned" };
+    const most = trial.grant?.max_microlitre ?? 0; // 0 once a cap is spent
+    if (!this.#safe && most > 0 && trial.feedback?.rewarded === right) {
+      answer.reward = { microlitre: most, how: "earned" };
     }
     return answer;
   }
