@@ -148,6 +148,9 @@ class Ahead:
 
 
 def _give_way() -> None:
-    """Let all other threads go before this one, where the system can do that."""
+    """Let all other threads go before this one, where the system can do that.
+
+    Not by much: it takes the lock now and then, and must be able to give it back.
+    """
     with suppress(AttributeError, OSError):  # each thread has a priority on Linux
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
