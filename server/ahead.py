@@ -1,11 +1,9 @@
 """What comes next in a search, worked out beside the trials: none waits for it."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from server.events import Fact
 from server.steps import advance, foretaste, question
@@ -54,7 +52,6 @@ class Ahead:
 
     def work_for_ever(self) -> None:
         """Take steps as they come, until closed; for a thread of its own."""
-        _give_way()
         while True:
             self._work.wait()
             self._work.clear()
@@ -145,12 +142,3 @@ class Ahead:
                 self._state.drawn(0)
         finally:
             self._state.foreseen = None
-
-
-def _give_way() -> None:
-    """Let all other threads go before this one, where the system can do that.
-
-    Not by much: it takes the lock now and then, and must be able to give it back.
-    """
-    with suppress(AttributeError, OSError):  # each thread has a priority on Linux
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
