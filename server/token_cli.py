@@ -213,9 +213,9 @@ def _opened(journal: str, create: bool = True) -> Iterator["Access"]:
     from server.protocol import ProtocolError
     from server.redaction import redact
 
-    if not create and "://" not in journal and not Path(journal).exists():
-        raise click.ClickException(f"there is no file {journal}")
     if "://" not in journal and not Path(journal).exists():
+        if not create:
+            raise click.ClickException(f"there is no file {journal}")
         click.echo(f"{journal} is a new database", err=True)
     try:
         engine = open_database(journal)
