@@ -16,7 +16,7 @@ from reproduction.cli import reproduce
 from server.db_cli import db
 from server.serve_cli import free_port, serve
 from server.token_cli import token
-from subject_clients.catalogue import ADAPTERS, adapter_class
+from subject_clients.catalogue import Subjects
 from subject_clients.conformance_cli import conformance
 from subject_clients.operator_cli import order, status
 
@@ -96,74 +96,55 @@ def check(study: Path) -> None:
     Console().print(table)
 
 
-@main.command()
-@click.argument("adapter", type=click.Choice(sorted(ADAPTERS)))
+@main.group(cls=Subjects)
+def subject() -> None:
+    """Connect a subject to a server: real, or simulated."""
+
+
+def _probability(name: str, what: str) -> Callable[[Any], Any]:
+    return click.option(f"--{name}", type=float, default=0.0, help=f"{what}, a trial.")
+
+
+@subject.command()
 @click.option("--url", default="http://127.0.0.1:5000", show_default=True)
-@click.option("--name", help="Pseudonym of the subject; simulated ones are numbered.")
-@click.option("--study", type=click.Path(path_type=Path), help="Its study file.")
-@click.option("--group", help="Its group, in a study with groups.")
-@click.option("--rig", help="The apparatus that the subject is in, if any.")
-@click.option(
-    "--outbox",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Where answers wait for their acknowledgement. [default: NAME.outbox]",
-)
-@click.option("--count", default=1, show_default=True, help="Simulated: how many.")
-@click.option("--learner", help="Simulated: this learner in place of the study's.")
+@click.option("--name", default="sim", show_default=True, help="They are numbered.")
+@click.option("--study", type=click.Path(path_type=Path), required=True, help="File.")
+@click.option("--group", help="Subjects of this group only. [default: of each]")
+@click.option("--count", default=1, show_default=True, help="How many at a time.")
+@click.option("--learner", help="This learner in place of the study's.")
 @click.option("--transport", type=WIRES, default="socket", help="What carries it.")
 @click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
 @click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
-def subject(
-    adapter: str,
+@click.option("--reaction-time", type=float, help="Median, in seconds.")
+@click.option("--real-time", is_flag=True, help="Reaction times pass for real.")
+@_probability("lapse", "Answers at random")
+@_probability("omission", "Does not answer")
+@_probability("premature", "Answers too early")
+@_probability("disconnect", "Loses its connection")
+@_probability("abandon", "Gives up")
+def simulated(
     url: str,
-    name: str | None,
-    study: Path | None,
+    name: str,
+    study: Path,
     group: str | None,
-    rig: str | None,
-    outbox: Path | None,
     count: int,
     learner: str | None,
     transport: str,
     token: str | None,
     patience: float,
+    reaction_time: float | None,
+    real_time: bool,
+    **habits: float,
 ) -> None:
-    """Connect a subject to a server.
+    """Play the learner that --study describes, session after session.
 
-    `simulated` plays the learner that --study describes, session after session,
-    --count at a time (of --group, or of each). `terminal` asks a person here.
+    With the options below it is as slow, as careless and as badly connected as a
+    real subject, so that a study can be rehearsed.
     """
+    from subject_clients.lifelike import Habits
     from subject_clients.transport import TRANSPORTS
 
-    if "/participate/" in url:  # a participant's link: address and credential
-        url, _, token = url.partition("/participate/")
-
-    def connect() -> Any:
-        return TRANSPORTS[transport](url, patience)
-
     with _faults():
-        if adapter != "simulated":
-            from subject_clients.loop import Subject
-
-            if not name:
-                raise click.UsageError("a real subject needs a --name (a pseudonym)")
-            from subject_clients.outbox import Outbox
-
-            presented = adapter_class(adapter)()
-            with Outbox(outbox or Path(f"{name}.outbox"), to=url) as box:
-                real = Subject(
-                    name,
-                    presented,
-                    connect(),
-                    token,
-                    group=group,
-                    outbox=box,
-                    rig=rig,
-                )
-                done = real.run_session()
-            click.echo(f"Thank you: {done.reason}.")
-            return
-        if study is None:
-            raise click.UsageError("a simulated subject needs --study")
         loaded = _load(study, simulate=not learner)
         groups = (group,) if group else loaded.groups
         if unknown := set(groups) - set(loaded.groups):
@@ -178,7 +159,11 @@ def subject(
             born = other or loaded.learners[group]
             return Simulated(born, loaded.responses, loaded.seed)
 
-        run_subjects(name or "sim", count, be_born, connect, token, groups)
+        def connect() -> Any:
+            return TRANSPORTS[transport](url, patience)
+
+        manner = Habits(reaction_time, real_time, **habits)
+        run_subjects(name, count, be_born, connect, token, groups, manner)
 
 
 @main.command("dry-run")

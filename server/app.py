@@ -114,6 +114,13 @@ def _add_pages(app: Flask, door: Door) -> None:
         mine = [n for n in door.studies.names if caller.study in (None, n)]
         return {"studies": mine, "mode": door.studies.mode}
 
+    @app.get("/api/v1/human")
+    def human() -> Response:
+        asked = whence(request)
+        caller = door.subject(asked.bearer, asked.address)
+        task = door.desk(asked.study, caller).state.study.human()
+        return Response(task.model_dump_json(), mimetype="application/json")
+
     @app.get("/api/v1/schema")
     def schema() -> dict[str, Any]:
         return protocol_schema()

@@ -55,13 +55,15 @@ class Clerk:
         leases: Leases,
         guard: Guard,
         monotonic: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         """``record`` takes facts into the state; ``guard`` keeps subjects from harm.
 
         ``go_on`` lets the search take its next steps, if it can.
         """
         self._state, self._record, self._go_on = state, record, go_on
-        self._leases, self._guard, self._monotonic = leases, guard, monotonic
+        self._leases, self._guard = leases, guard
+        self._monotonic, self._wall = monotonic, wall
 
     def answer(self, request: FromSubject, caller: Caller) -> Reply:
         """The reply to a message; raises :class:`ProtocolError`."""
@@ -230,6 +232,7 @@ class Clerk:
         return Alive(
             lease_s=self._leases.lease_s,
             paused=self._state.attendance.stopped(session) is not None,
+            at=self._wall(),
             rewards=list(session.wished),
         )
 

@@ -86,7 +86,13 @@ class Desk:
             study.name, study.file.safety, Ledger(engine), Holds(engine), wall
         )
         self._clerk = Clerk(
-            self.state, self._record, self._go_on, self._leases, self._guard, monotonic
+            self.state,
+            self._record,
+            self._go_on,
+            self._leases,
+            self._guard,
+            monotonic,
+            wall,
         )
         self._beside = beside
         self.ahead = Ahead(

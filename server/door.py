@@ -99,6 +99,13 @@ class Door:
             raise ProtocolError(403, "forbidden", f"a {caller.role} sees no progress")
         return caller
 
+    def subject(self, secret: str, address: str) -> Caller:
+        """A caller that a session may be for; raises :class:`ProtocolError`."""
+        caller = self.caller(secret, address)
+        if not caller.may("hello"):
+            raise ProtocolError(403, "forbidden", f"a {caller.role} is no subject")
+        return caller
+
     def desk(self, study: str | None, caller: Caller) -> Desk:
         """The desk of a study that a caller may speak to."""
         if study is None and caller.study is not None:

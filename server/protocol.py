@@ -259,6 +259,8 @@ class Alive(_Message):
     """How long it runs from now."""
     paused: bool = False
     """Whether no trial follows at present."""
+    at: float | None = None
+    """The server's clock, in seconds since 1970."""
     rewards: list[FreeReward] = []
     """Those to give; each is repeated until ``rewarded`` tells that it was."""
 

@@ -10,6 +10,7 @@ from meta_learner.hybrid import HELPED
 from meta_learner.label_distribution import PENALTIES
 from meta_learner.labelling import CONSTRUCTED
 from meta_learner.objective import AIMS, CONTRASTS
+from server.human_section import HumanSection
 from server.safety_section import SafetySection
 from server.section import Section
 
@@ -227,6 +228,7 @@ class StudyFile(Section):
     stopping: StoppingSection = StoppingSection()
     allocation: AllocationSection = AllocationSection()
     safety: SafetySection | None = None
+    human: HumanSection = HumanSection()
     simulated_subject: dict[str, Any] | None = None
     simulated_responses: dict[str, Any] = Field({})
     groups: dict[GroupName, dict[str, Any]] = Field({})

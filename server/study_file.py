@@ -20,6 +20,7 @@ from meta_learner.subject_model import SubjectModel, degree_for
 from meta_learner.subject_search import SubjectSearch
 from server.build import build, build_learner, faults_of
 from server.fit import misfits
+from server.human_task import HumanStudy
 from server.sections import HYBRID, SUBJECT_MODEL, StudyFile
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
@@ -175,6 +176,17 @@ class Study:
         if self.objective.generalisation_weight == 0:
             return 0
         return self.exploring_sessions + self.verifying_sessions
+
+    def human(self) -> HumanStudy:
+        """What a human is told and shown in a session of this study."""
+        design = self.design
+        return HumanStudy(
+            study=self.name,
+            response=design.response,
+            training_trials=design.training_trials,
+            test_trials=design.test_trials,
+            task=self.file.human.task(),
+        )
 
     @property
     def exploring_sessions(self) -> int:

@@ -3,8 +3,11 @@
 import contextlib
 import logging
 import threading
+import time
+from collections.abc import Iterator
+from typing import Self
 
-from server.protocol import Alive, Assignment, Control, Done, FreeReward
+from server.protocol import Alive, Assignment, Control, Done, FreeReward, Reply
 from subject_clients.adapter import Adapter, GivesRewards, HasSafeState
 from subject_clients.line import Line, Refused
 
@@ -46,6 +49,31 @@ class Fuse:
             raise self.fault
         return self.emergency
 
+    @contextlib.contextmanager
+    def within(self, valid_s: float | None) -> Iterator[None]:
+        """Safe state where a trial and its answer take longer than its grant.
+
+        The server is silent then, or the rig is stuck: a person has to look at it
+        before anything goes on.
+        """
+        if valid_s is None or not isinstance(self._adapter, HasSafeState):
+            yield
+            return
+        timer = threading.Timer(valid_s, self._expired, [valid_s])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _expired(self, valid_s: float) -> None:
+        self.fault = self.fault or ConnectionError(
+            f"a trial was not answered and acknowledged within {valid_s:g} s: the rig "
+            "is in its safe state. Look at the subject, then start again"
+        )
+        self.trip("the grant of a trial has run out")
+
     def __enter__(self) -> None:
         """Nothing is wrong yet."""
 
@@ -65,12 +93,14 @@ class Heartbeat:
         self._line, self._adapter, self._fuse = line, adapter, fuse
         self._session, self._pause_s = assignment.session, assignment.heartbeat_s
         self._over, self._wake = False, threading.Event()
+        self._clocks: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Begin to beat, and to listen."""
         self._line.listen(self._heard)
         self._thread.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Neither any more."""
@@ -78,6 +108,33 @@ class Heartbeat:
         self._over = True
         self._wake.set()
         self._thread.join()
+
+    def clocks(self) -> dict[str, float]:
+        """This computer's clocks now, and the server's as the last beat told it.
+
+        ``server_utc_s`` is right within half of ``round_trip_s``, and however much
+        the clocks have drifted apart since that beat.
+        """
+        now = time.monotonic()
+        read = {"host_monotonic_s": now, "host_utc_s": time.time()}
+        known = dict(self._clocks)
+        if known:
+            read["server_utc_s"] = known["at"] + now - known["heard"]
+            read["round_trip_s"] = known["round_trip_s"]
+        return read
+
+    def _beat(self) -> Reply:
+        sent = time.monotonic()
+        reply = self._line.ask("heartbeat", session=self._session)
+        heard = time.monotonic()
+        if isinstance(reply, Alive) and reply.at is not None:
+            middle = (sent + heard) / 2
+            self._clocks = {
+                "at": reply.at,
+                "heard": middle,
+                "round_trip_s": heard - sent,
+            }
+        return reply
 
     def _heard(self, control: Control) -> None:
         if control.session not in ("", self._session):  # all sessions, or this one
@@ -94,7 +151,7 @@ class Heartbeat:
             if self._over:
                 return
             try:
-                reply = self._line.ask("heartbeat", session=self._session)
+                reply = self._beat()
                 if isinstance(reply, Done):
                     if reply.emergency:
                         self._fuse.stop(reply)

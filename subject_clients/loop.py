@@ -1,7 +1,7 @@
 """The session loop: from hello to done, whatever the subject and the transport."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from server.protocol import PROTOCOL, Ack, Assignment, Done, Reply, Trial, Wait
 from subject_clients.adapter import Adapter, Answer, GiveUp
@@ -29,16 +29,18 @@ class Subject:
         group: str | None = None,
         outbox: Outbox | None = None,
         rig: str | None = None,
+        capabilities: Mapping[str, str | float | bool] | None = None,
     ) -> None:
         """``name`` is the subject's pseudonym; ``token`` the server's, if any.
 
         ``group`` is the subject's, where the study has groups; ``rig`` the
-        apparatus, where there is one. What is said goes through ``outbox``, so
-        that it arrives even if this program, or the power, should fail.
+        apparatus, where there is one; ``capabilities`` what is to be kept with the
+        session. What is said goes through ``outbox``, so that it arrives even if
+        this program, or the power, should fail.
         """
         self._name, self._adapter, self._sleep = name, adapter, sleep
         self._line = Line(transport, token, Memory() if outbox is None else outbox)
-        of = {"group": group, "rig": rig}
+        of = {"group": group, "rig": rig, "capabilities": dict(capabilities or {})}
         self._of = {key: value for key, value in of.items() if value}
 
     def run_session(self) -> Done:
@@ -58,16 +60,16 @@ class Subject:
                 fuse.stop(reply)
             return reply
         assert isinstance(reply, Assignment)
-        with Heartbeat(self._line, self._adapter, fuse, reply), fuse:
+        with Heartbeat(self._line, self._adapter, fuse, reply) as heart, fuse:
             try:
-                done = self._trials(reply, fuse)
+                done = self._trials(reply, fuse, heart)
             except GiveUp as reason:
                 done = self._abandoned(reply.session, reason, fuse)
             if done.emergency:
                 fuse.stop(done)
             return done
 
-    def _trials(self, assignment: Assignment, fuse: Fuse) -> Done:
+    def _trials(self, assignment: Assignment, fuse: Fuse, heart: Heartbeat) -> Done:
         session = assignment.session
         self._adapter.begin(assignment)
         due = self._due(session)
@@ -75,16 +77,22 @@ class Subject:
             if stopped := fuse.stopped():
                 return stopped
             if isinstance(due, Trial):
-                due = self._shown(session, due, fuse)
+                due = self._shown(session, due, fuse, heart)
             else:  # paused
                 self._sleep(due.retry_after_s)
                 due = self._due(session)
         return fuse.stopped() or due
 
-    def _shown(self, session: str, trial: Trial, fuse: Fuse) -> Trial | Wait | Done:
+    def _shown(
+        self, session: str, trial: Trial, fuse: Fuse, heart: Heartbeat
+    ) -> Trial | Wait | Done:
         """Show a trial and tell what happened; returns what is due after it."""
-        answer = self._adapter.present(trial)
-        reply = self._answered(session, trial.uid, answer, fuse)
+        with fuse.within(trial.grant.valid_s if trial.grant else None):
+            answer = self._adapter.present(trial)
+            if not self._adapter.simulated:
+                clocks = heart.clocks() | (answer.clocks or {})
+                answer = answer._replace(clocks=clocks)
+            reply = self._answered(session, trial.uid, answer, fuse)
         if isinstance(reply, Done):
             return reply
         return reply.next or self._due(session)

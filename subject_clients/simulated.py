@@ -10,7 +10,8 @@ from server.protocol import Assignment, Trial
 from simulated_subjects.individual import answer, individual_keys, learn
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import ResponseModel
-from subject_clients.adapter import Answer, GiveUp
+from subject_clients.adapter import Adapter, Answer, GiveUp
+from subject_clients.lifelike import Habits, Lifelike
 from subject_clients.loop import Subject
 from subject_clients.transport import Transport
 
@@ -83,10 +84,12 @@ def run_subjects(
     connect: Callable[[], Transport],
     token: str | None = None,
     groups: Sequence[str] = ("",),
+    habits: Habits | None = None,
 ) -> None:
     """``count`` subjects of each group at a time, until the study is over.
 
-    Each has one session; ``be_born`` makes one of a group. Raises the first fault
+    Each has one session; ``be_born`` makes one of a group, and ``habits`` are what
+    they all do besides learning. Raises the first fault
     that any of them met.
     """
     run = secrets.token_hex(4)  # a naive subject never comes back under its name
@@ -97,9 +100,12 @@ def run_subjects(
         try:
             over, born = False, 0
             while not over and not faults:
+                adapter: Adapter = be_born(group)
+                if habits is not None:
+                    adapter = Lifelike(adapter, habits, hang_up=transport.close)
                 subject = Subject(
                     f"{name}-{run}-{place}-{born}",
-                    be_born(group),
+                    adapter,
                     transport,
                     token,
                     group=group,

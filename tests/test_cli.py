@@ -134,8 +134,8 @@ def test_mistakes_get_one_line_and_no_traceback(tmp_path: Path) -> None:
         (("analyse", tmp_path / "no.db"), "there is no journal"),
         (("analyse", broken), "broken.db"),
         (("dry-run", changed, "--journal", tmp_path / "small.db"), "another study"),
-        (("subject", "simulated"), "needs --study"),
-        (("subject", "terminal"), "needs a --name"),
+        (("subject", "simulated"), "Missing option '--study'"),
+        (("subject", "terminal"), "Missing option '--name'"),
         (("subject", "terminal", "--name", "p", "--patience", "0.1",
           "--url", "http://127.0.0.1:9"), "for 0.1 s: is `penchant serve` running"),
         (("status", "--url", "http://127.0.0.1:9"), "is `penchant serve` running"),
@@ -177,15 +177,29 @@ def test_a_person_who_leaves_gives_the_session_back(
 
 
 def test_every_command_explains_itself() -> None:
-    assert isinstance(main, click.Group)
-    overview = penchant("--help").output
-    for name, command in main.commands.items():
-        assert name in overview
-        assert command.help
+    for path, command in _commands((), main):
+        assert command.help, path
+        if isinstance(command, click.Group):
+            overview = penchant(*path, "--help").output
+            for name in command.list_commands(click.Context(command)):
+                assert name in overview
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 described = parameter.help or parameter.show_default
-                assert described, f"{name} {parameter.name}"
+                assert described, f"{path} {parameter.name}"
+
+
+def _commands(
+    path: tuple[str, ...], command: click.Command
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """A command and all below it, with their names."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from _commands((*path, name), below)
 
 
 def test_help_loads_nothing_heavy() -> None:

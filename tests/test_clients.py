@@ -21,7 +21,6 @@ from server.events import ClientSeen, Responded, SessionEnded, SessionOpened
 from server.journal import Journal, JournalError
 from server.protocol import Assignment, Control, Done, Trial
 from subject_clients.adapter import Answer, GiveUp
-from subject_clients.catalogue import ADAPTERS, adapter_class
 from subject_clients.loop import Subject
 from subject_clients.simulated import Simulated, run_subjects
 from subject_clients.terminal import Terminal
@@ -262,14 +261,6 @@ def test_orders_reach_a_rig_within_its_trial(
 
 
 # --- adapters ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_each_adapter_can_be_had_by_its_name(name: str) -> None:
-    adapter = adapter_class(name)
-    assert isinstance(adapter.simulated, bool)
-    assert callable(adapter.begin)
-    assert callable(adapter.present)
 
 
 def test_a_simulated_subject_learns_what_it_was_shown() -> None:

@@ -15,6 +15,8 @@ from meta_learner.families import FAMILIES
 from simulated_subjects.catalogue import LEARNERS
 from stimuli.catalogue import SPACES
 from subject_clients.catalogue import ADAPTERS
+from subject_clients.rig.catalogue import HARDWARE
+from subject_clients.tasks.catalogue import TASKS
 
 ROOT = Path(__file__).parent.parent
 SETUP = ConfigParser(interpolation=None)
@@ -23,7 +25,11 @@ PACKAGES = SETUP["options"]["packages"].split()
 MODULES = SETUP["options"]["py_modules"].split()
 CODE = [
     *(ROOT / f"{module}.py" for module in MODULES),
-    *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")),
+    *(
+        path
+        for package in PACKAGES
+        for path in ROOT.joinpath(*package.split(".")).glob("*.py")
+    ),
 ]
 SCRIPTS = [
     path
@@ -100,34 +106,45 @@ def test_each_name_belongs_to_one_distribution() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("penchant is not installed")
     owners = metadata.packages_distributions()
-    for name in [*PACKAGES, *MODULES]:
+    for name in [*(p for p in PACKAGES if "." not in p), *MODULES]:
         assert set(owners[name]) == {"penchant"}
 
 
 def test_every_package_is_listed() -> None:
-    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    roots = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert set(SETUP["importlinter"]["root_packages"].split()) == roots
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for root in roots
+        for path in (ROOT / root).rglob("__init__.py")
+    }
     assert found == set(PACKAGES)
-    assert set(SETUP["importlinter"]["root_packages"].split()) == found
-    nested = [path for package in PACKAGES for path in (ROOT / package).glob("*/*.py")]
-    assert not nested, "a package inside a package needs a line in setup.cfg"
+    homes = {path.parent for root in roots for path in (ROOT / root).rglob("*.py")}
+    assert homes == {ROOT.joinpath(*package.split(".")) for package in found}
 
 
 def test_every_data_file_is_packaged() -> None:
     for package in PACKAGES:
+        home = ROOT.joinpath(*package.split("."))
         patterns = SETUP["options.package_data"].get(package, "").split()
-        for path in (ROOT / package).iterdir():
-            if path.is_file() and path.suffix != ".py":
-                assert any(path.match(pattern) for pattern in patterns), path
+        packaged = {path for pattern in patterns for path in home.glob(pattern)}
+        for path in home.rglob("*"):
+            if path.is_file() and path.suffix not in (".py", ".pyc"):
+                assert path in packaged or _in_another(path, home), path
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_init_holds_one_docstring(package: str) -> None:
-    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    path = ROOT.joinpath(*package.split("."), "__init__.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
     assert len(tree.body) == 1
 
 
-@pytest.mark.parametrize("name", [*SPACES, *LEARNERS, *FAMILIES, *ADAPTERS])
+@pytest.mark.parametrize(
+    "name",
+    [*SPACES, *LEARNERS, *FAMILIES, *ADAPTERS, *HARDWARE, *TASKS],
+)
 def test_every_catalogue_entry_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -145,6 +162,12 @@ def test_files_and_functions_stay_small() -> None:
 
 def test_continuous_integration_can_start() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def _in_another(path: Path, home: Path) -> bool:
+    """Whether a file below a package is of a package inside it."""
+    between = path.relative_to(home).parents
+    return any((home / folder / "__init__.py").exists() for folder in between[:-1])
 
 
 def _body_lines(function: ast.FunctionDef) -> int:

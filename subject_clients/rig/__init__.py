@@ -1,0 +1,1 @@
+"""The client of a rig: limits, safe state, logs and self-check around its hardware."""

@@ -1,0 +1,167 @@
+"""Between session loop and hardware of a rig: limits, safety, records."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+from server.protocol import Assignment, Reward, Trial
+from subject_clients.adapter import Answer, GiveUp
+from subject_clients.rig.adapter import HasFreeReward, RigAdapter, RigFault
+from subject_clients.rig.config import LimitsSection
+from subject_clients.rig.ledger import DUST_MICROLITRE, Ledger
+from subject_clients.rig.local import LocalControl
+from subject_clients.rig.log import TrialLog
+from subject_clients.rig.trial import Happened, RigTrial
+from subject_clients.tasks.task import Task, limited
+
+LATE_S = 1.0
+"""How much longer than its ``valid_s`` a trial may take before it is cut off."""
+
+
+class Rig:
+    """Shows trials on hardware, within the limits of grant and rig, and keeps a record.
+
+    It has ``give_reward`` where its hardware has.
+    """
+
+    simulated = False
+    give_reward: Callable[[float], None]
+
+    def __init__(
+        self,
+        subject: str,
+        hardware: RigAdapter,
+        task: Task,
+        limits: LimitsSection,
+        ledger: Ledger,
+        log: TrialLog,
+        control: LocalControl,
+    ) -> None:
+        """One subject in one rig; ``hardware`` is open."""
+        self._subject, self._hardware, self._task = subject, hardware, task
+        self._limits, self._ledger, self._log = limits, ledger, log
+        self._control = control
+        self._session = ""
+        self._fault: RigFault | None = None
+        control.at_once = self.safe_state
+        if isinstance(hardware, HasFreeReward):
+            self.give_reward = partial(self._give, hardware)
+
+    def begin(self, assignment: Assignment) -> None:
+        """A session begins or goes on; raises ``ValueError`` if the task is another."""
+        if assignment.response != self._task.response:
+            raise ValueError(
+                f"the study wants answers that are {assignment.response}, the rig's "
+                f"task gives {self._task.response}: change [rig] task, or the study's "
+                "[session] response"
+            )
+        self._session = assignment.session
+        self._log.write("session", subject=self._subject, session=self._session)
+
+    def present(self, trial: Trial) -> Answer:
+        """One trial, reward and all; raises :class:`RigFault` if hardware fails."""
+        if reason := self._control.wait():
+            raise GiveUp(reason)
+        if self._fault is not None:
+            raise self._fault
+        before = self._ledger.promised(trial.uid)
+        if before is not None:
+            return self._begun_before(trial, before)
+        laid_out = self._within_limits(trial)
+        brings = (laid_out.left, laid_out.right, laid_out.automatic)
+        most = max(reinforcer.microlitre for reinforcer in brings)
+        self._ledger.promise(trial.uid, self._subject, self._session, most)
+        self._log.write("trial", trial=laid_out)
+        happened = self._run(laid_out)
+        self._log.write("happened", uid=trial.uid, happened=happened)
+        self._ledger.settle(trial.uid, happened.delivered_microlitre)
+        self._judge(laid_out, happened)
+        return self._answer(laid_out, happened)
+
+    def safe_state(self, reason: str) -> None:
+        """Dry, dark and still, at once; from any thread."""
+        self._hardware.safe_state(reason)
+        self._log.write("safe", reason=reason)
+
+    def _give(self, hardware: HasFreeReward, microlitre: float) -> None:
+        """A free reward, as far as the rig's own caps allow."""
+        left = self._ledger.may_give(self._subject, self._session, microlitre)
+        self._log.write("free", asked=microlitre, microlitre=left)
+        if left > 0:
+            uid = f"free/{uuid.uuid4()}"
+            self._ledger.promise(uid, self._subject, self._session, left)
+            hardware.give_reward(left)
+
+    def _within_limits(self, trial: Trial) -> RigTrial:
+        """What the task wants, under the least of all caps."""
+        grant, valid_s = trial.grant, self._limits.trial_s
+        if grant is not None:
+            valid_s = min(valid_s, grant.valid_s)
+        left = self._ledger.may_give(
+            self._subject, self._session, grant.max_microlitre if grant else None
+        )
+        return limited(self._task.lay_out(trial), left, valid_s)
+
+    def _run(self, trial: RigTrial) -> Happened:
+        late = f"a trial took longer than {trial.valid_s:g} s"
+        watchdog = threading.Timer(trial.valid_s + LATE_S, self.safe_state, [late])
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            self._hardware.next_trial(trial)
+            return self._hardware.what_happened()
+        except RigFault as fault:
+            self._log.write("fault", uid=trial.uid, fault=str(fault))
+            if self._control.emergency:
+                raise GiveUp("emergency stop at the rig") from fault
+            raise
+        finally:
+            watchdog.cancel()
+
+    def _judge(self, trial: RigTrial, happened: Happened) -> None:
+        """More than was allowed is told to the server first, then nothing goes on."""
+        excess = happened.delivered_microlitre - trial.limit_microlitre
+        if excess > DUST_MICROLITRE:
+            self._fault = RigFault(
+                f"the rig gave {happened.delivered_microlitre:g} microlitre in trial "
+                f"{trial.uid}, where {trial.limit_microlitre:g} were allowed: look at "
+                "valve and calibration before it runs again"
+            )
+            self._log.write("fault", uid=trial.uid, fault=str(self._fault))
+
+    def _answer(self, trial: RigTrial, happened: Happened) -> Answer:
+        value, notes = self._task.read(trial, happened)
+        outcome = happened.outcome
+        if outcome != "responded":
+            value = None
+        elif value is None and not trial.training:
+            outcome = "omission"
+        times = {
+            "rig_s": happened.rig_clock_s,
+            "response_time_s": happened.response_time_s,
+            "reward_after_s": happened.delivered_after_s,
+        }
+        clocks = notes | {name: at for name, at in times.items() if at is not None}
+        reward = None
+        if happened.delivered_microlitre > 0:
+            reward = Reward(
+                microlitre=happened.delivered_microlitre, how=happened.delivered_how
+            )
+        return Answer(value, outcome, happened.reaction_time_s, clocks, reward)
+
+    def _begun_before(self, trial: Trial, microlitre: float) -> Answer:
+        """A trial that an earlier run began: to show it again could reward it twice.
+
+        If that run still wrote down what happened, this is the answer. If not, all
+        that the trial was allowed counts as given, since nobody knows.
+        """
+        happened = self._log.last_happened(trial.uid)
+        if happened is not None:
+            return self._answer(self._within_limits(trial), happened)
+        self._log.write("interrupted", uid=trial.uid, microlitre=microlitre)
+        if microlitre == 0:
+            return Answer(outcome="aborted")
+        assumed = {"reward_assumed": 1.0}
+        reward = Reward(microlitre=microlitre)
+        return Answer(outcome="aborted", clocks=assumed, reward=reward)
