@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+HUMAN := .venv-human
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Without compiling all of jax and scipy ahead: what is imported compiles itself.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
@@ -21,10 +22,10 @@ help: ## show this list
 demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
-test: lint $(VENV)/.services ## lint, then all tests but the slow ones
+test: lint $(VENV)/.services $(HUMAN)/.ready ## lint, then all tests but the slow ones
 	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
 
-validate: $(VENV)/.dev $(VENV)/.services ## slow checks: science, and chaos
+validate: $(VENV)/.services $(HUMAN)/.ready ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200
 
 bench: $(VENV)/.dev ## run every benchmark
@@ -48,7 +49,7 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 clean: ## remove all that make made
-	rm -rf $(VENV) demo build dist *.egg-info .hypothesis .import_linter_cache \
+	rm -rf $(VENV) $(HUMAN) demo build dist *.egg-info .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -64,21 +65,22 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.server
 
-# What a server works with beside itself; tests start their own, on ports of their own.
-$(VENV)/.services: Makefile | $(BIN)/python
-	@missing=; \
-	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb \
-		>/dev/null || missing="$$missing postgresql"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
-	command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
-	command -v curl >/dev/null || missing="$$missing curl"; \
-	command -v node >/dev/null || missing="$$missing nodejs"; \
-	command -v npm >/dev/null || missing="$$missing npm"; \
-	if [ -n "$$missing" ]; then \
-		command -v apt-get >/dev/null || { echo "install:$$missing"; exit 1; }; \
-		echo "Installing for the tests:$$missing ..."; \
-		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install --yes --no-install-recommends $$missing; \
+# What tests work with beside Python; they start their own, on ports of their own.
+$(VENV)/.services: tests/services.sh $(VENV)/.dev
+	@sh tests/services.sh $(SUDO)
+	@touch $@
+
+# PsychoPy wants an older numpy, and older Pythons: a window's client has an environment
+# of its own. Without one its tests are skipped, and say so.
+$(HUMAN)/.ready: setup.cfg pyproject.toml
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+		echo "Installing PsychoPy into $(HUMAN) (once; some minutes) ..." && \
+		$(PYTHON) -m venv $(HUMAN) && \
+		$(HUMAN)/bin/python -m pip install --quiet --no-compile \
+			--disable-pip-version-check --editable '.[human]'; \
+	else \
+		echo "PsychoPy needs Python 3.12 or older: its tests are skipped" && \
+		mkdir -p $(HUMAN); \
 	fi
 	@touch $@
 

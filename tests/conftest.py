@@ -1,5 +1,6 @@
 """What many tests need: journals that are closed in the end, and a desk."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,19 @@ from small_study import open_desk
 
 from server.desk import Desk
 from server.journal import Journal
+
+MOST_MAPPINGS = 30_000
+"""Of the 65,530 pieces of memory that Linux allows a process; a program takes some."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs() -> Iterator[None]:
+    """Forget compiled programs before there are so many that XLA breaks down."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()  # type: ignore[no-untyped-call]
+        gc.collect()
 
 
 @pytest.fixture(scope="module")

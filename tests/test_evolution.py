@@ -1,6 +1,7 @@
 """Searches: every evosax strategy behind one contract."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,18 @@ def generations(search: Evolution, count: int) -> State:
     return state
 
 
-@pytest.mark.parametrize("name", strategy_names())
+NAMED = ["DES", "CMA_ES", "Sep_CMA_ES", "SNES", "CR_FM_NES"]
+"""The strategies that the documentation names."""
+
+
+def named_and_slow_others() -> list[Any]:
+    """Every strategy, of which those that nobody named are for `make validate`."""
+    slow = pytest.mark.slow  # each compiles for seconds
+    names = strategy_names()
+    return [n if n in NAMED else pytest.param(n, marks=slow) for n in names]
+
+
+@pytest.mark.parametrize("name", named_and_slow_others())
 def test_every_strategy_keeps_the_contract(name: str) -> None:
     search = evolution(name)
     state = generations(search, 3)
@@ -48,7 +60,7 @@ def test_every_strategy_keeps_the_contract(name: str) -> None:
         assert bool(jnp.isfinite(search.best(told)).all())
 
 
-@pytest.mark.parametrize("name", ["DES", "CMA_ES", "Sep_CMA_ES", "SNES", "CR_FM_NES"])
+@pytest.mark.parametrize("name", NAMED)
 def test_the_strategies_we_name_find_a_minimum(name: str) -> None:
     best = generations_best(name, 60)
     assert float(((best - 1) ** 2).sum()) < 0.5  # it starts at 5

@@ -171,7 +171,7 @@ def test_exact_labels_are_uniform_and_orthogonal_on_fresh_stimuli(
     """Any two components have at most 0.25 % of variance in common: |r| < 0.05."""
     labeller = Labeller(space, family, "exact")
     series = series_of(labeller, components)
-    x = space.sample(KEY, 20_000)
+    x = space.sample(KEY, 6_000)
     theta = [random_theta(space, family, k) for k in range(components + 1)]
     found = np.asarray(jax.jit(labeller.component_labels)(series, x))
     y = np.concatenate([found, labels(labeller, series, theta[-1], x)[None]])
