@@ -123,8 +123,8 @@ class Subject:
         return reply
 
     def _abandoned(self, session: str, reason: GiveUp, fuse: Fuse) -> Done:
-        if fuse.emergency:
-            return fuse.emergency
+        if stopped := fuse.stopped():  # or what went wrong: then nobody gave up
+            return stopped
         why = str(reason)[:1000] or "no reason given"
         self._line.tell("abandon", session=session, reason=why)
         return Done(study=False, reason=f"session abandoned: {reason}")

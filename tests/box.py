@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from subject_clients.rig.adapter import RigFault
-from subject_clients.rig.trial import Happened, Poke, RigTrial
+from subject_clients.tasks.trial import Happened, Poke, RigTrial
 
 Subject = Callable[[RigTrial], Sequence[Poke]]
 """What somebody in the box does in a trial."""

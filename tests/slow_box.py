@@ -8,7 +8,7 @@ import threading
 import time
 
 from subject_clients.rig.adapter import RigFault
-from subject_clients.rig.trial import Happened, RigTrial
+from subject_clients.tasks.trial import Happened, RigTrial
 
 _safe = threading.Event()
 STEP_S = 0.15

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from box import Blind, Box, Eager, Generous, Stuck, Swapped, TwoRewards
+from box import Box, Generous, Stuck
 from live_server import serving
 from scripted import SESSION, Script, ack, assignment
 from scripted import trial as plain_trial
@@ -21,12 +21,11 @@ from subject_clients.loop import Subject
 from subject_clients.outbox import Outbox
 from subject_clients.rig.adapter import RigFault
 from subject_clients.rig.client import Rig
-from subject_clients.rig.config import LimitsSection, RigFile
+from subject_clients.rig.config import LimitsSection
 from subject_clients.rig.ledger import Ledger
 from subject_clients.rig.local import LocalControl
 from subject_clients.rig.log import TrialLog
-from subject_clients.rig.self_check import BEHAVIOURS, SelfCheck, has_passed, record
-from subject_clients.tasks.go_no_go import GoNoGo
+from subject_clients.tasks.trial import RigTrial
 from subject_clients.tasks.two_port import TwoPort
 from subject_clients.transport import Socket
 
@@ -287,6 +286,28 @@ def test_an_emergency_at_the_rig_ends_a_trial_at_once(tmp_path: Path) -> None:
         held.close()
 
 
+def test_an_emergency_as_a_trial_begins_is_not_undone_by_it(
+    build: Callable[..., Rig],
+) -> None:
+    """Hardware leaves its safe state with each trial: it is asked for again."""
+
+    class Late(Stuck):
+        def next_trial(self, trial: RigTrial) -> None:
+            rig.safe_state("fire")
+            super().next_trial(trial)
+            self._over.clear()
+
+    box = Late()
+    rig = build(box)
+    with pytest.raises(GiveUp, match="fire"):
+        rig.present(choice(0))
+    assert box.safe == ["fire", "fire"]
+    with pytest.raises(GiveUp, match="fire"):  # until a session begins
+        rig.present(choice(1))
+    rig.begin(assignment(response="choice"))
+    assert build(Box()).present(choice(2)).value == 1.0
+
+
 def test_pause_and_stop_wait_for_the_trial_under_way() -> None:
     told: list[str] = []
     control = LocalControl(told.append)
@@ -313,7 +334,7 @@ def test_pause_and_stop_wait_for_the_trial_under_way() -> None:
         "paused: p goes on",
         "going on",
         "stopping after this trial",
-        "emergency stop",
+        "emergency stop at the rig",
     ]
 
 
@@ -353,11 +374,9 @@ def test_the_rig_is_safe_when_a_grant_runs_out(
     back.set()  # too late: nothing goes on by itself with an animal inside
     thread.join(20)
     (fault,) = faults
-    if in_trial:
-        assert isinstance(fault, RigFault)
-    else:
-        assert "Look at the subject, then start again" in str(fault)
-        assert script.kinds == ["hello", "next", "respond"]
+    assert "Look at the subject, then start again" in str(fault)
+    told = [] if in_trial else ["respond"]  # and never abandon: the session goes on
+    assert script.kinds == ["hello", "next", *told]
     assert len(box.valve) == (0 if in_trial else 1)
 
 
@@ -396,112 +415,3 @@ def test_a_session_in_a_rig_leaves_the_same_record_at_both_ends(
     for fact in facts(journal, Responded):
         (clocks,) = fact.clocks
         assert {"rig_s", "host_monotonic_s", "host_utc_s"} <= clocks.keys()
-
-
-# --- self-check --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "task", [TASK, TwoPort(test_microlitre=1, time_out_s=1), GoNoGo(low_hz=0)]
-)
-def test_a_sound_rig_passes_its_check(task: Any) -> None:
-    box = Box()
-    findings = list(SelfCheck(box, task, 4.0).run())
-    assert [finding.behaviour for finding in findings] == list(BEHAVIOURS)
-    assert [finding.faults for finding in findings] == [()] * 6
-    by_name = {finding.behaviour: finding for finding in findings}
-    assert by_name["never"].rewards == by_name["premature"].rewards == 0
-    assert by_name["double"].rewards == by_name["perfect"].rewards > 0
-    assert box.safe == ["the self-check is over"]
-
-
-@pytest.mark.parametrize(
-    ("box", "caught_by"),
-    [
-        (TwoRewards, {"double"}),
-        (Eager, {"premature"}),
-        (Generous, {"left", "right", "double", "perfect"}),
-        (Swapped, {"left", "right", "double", "perfect"}),
-        (Blind, {"never"}),
-    ],
-)
-def test_a_rig_that_is_not_as_it_should_be_does_not_pass(
-    box: type[Box], caught_by: set[str]
-) -> None:
-    findings = SelfCheck(box(), TASK, 4.0).run()
-    assert {one.behaviour for one in findings if not one.passed} == caught_by
-
-
-def test_who_cannot_play_is_checked_by_hand() -> None:
-    box = Box()
-    asked: list[str] = []
-
-    class ByHand:
-        """Somebody at the rig does what is asked, by the box's own script."""
-
-        next_trial = box.next_trial
-        what_happened = box.what_happened
-        safe_state = box.safe_state
-        close = box.close
-
-    def ask(what: str) -> None:
-        asked.append(what)
-        box.play([])
-
-    finding = SelfCheck(ByHand(), TASK, 4.0, ask=ask).check("never")
-    assert finding.passed
-    assert asked == ["Do nothing in this trial. Enter when ready"] * 7
-    with pytest.raises(ValueError, match="by hand"):
-        SelfCheck(ByHand(), TASK, 4.0).check("left")
-
-
-def test_a_check_holds_for_the_file_that_passed_it(tmp_path: Path) -> None:
-    path = tmp_path / "rig.toml"
-    path.write_text(RIG_FILE.format(url="http://127.0.0.1:5000"))
-    file = RigFile(path)
-    assert not has_passed(file)
-    record(file, list(SelfCheck(Box(), TASK, 4.0).run()))
-    assert has_passed(file)
-    path.write_text(path.read_text() + "\n")
-    assert not has_passed(RigFile(path))
-    record(file, list(SelfCheck(Eager(), TASK, 4.0).run()))
-    assert not has_passed(file)
-
-
-# --- the file ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "expected"),
-    [
-        ('"callable"', '"lever"', "hardware is 'lever', expected one of bpod"),
-        ('"two_port"', '"maze"', "task is 'maze', expected one of fly_group"),
-        ("day_microlitre = 30", "day_microlitre = 3", "trial_microlitre <="),
-        ("reward_microlitre = 3", "reward = 3", "task.reward: Extra inputs"),
-        ("[limits]", "[limit]", "limits: Field required"),
-        ("[limits]", "[limits", "cannot read the rig's file"),
-    ],
-)
-def test_a_faulty_file_says_what_is_wrong(
-    tmp_path: Path, was: str, now: str, expected: str
-) -> None:
-    path = tmp_path / "rig.toml"
-    path.write_text(RIG_FILE.format(url="u").replace(was, now))
-    with pytest.raises(ValueError, match=r"rig\.toml") as fault:
-        RigFile(path)
-    assert expected in str(fault.value)
-
-
-def test_functions_that_are_not_there_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "rig.toml"
-    for now, expected in (
-        ("box:no", "hardware.run_trial is box:no"),
-        ("nowhere:run", "No module named"),
-        ("box:LIMIT", "has no attribute"),
-    ):
-        path.write_text(RIG_FILE.format(url="u").replace("box:run_trial", now))
-        with pytest.raises(RigFault, match=expected):
-            RigFile(path).hardware().open()
-    path.write_text(RIG_FILE.format(url="u").replace("box:run_trial", "box"))
-    with pytest.raises(ValueError, match=r"hardware.run_trial: String should match"):
-        RigFile(path).hardware()

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from server.protocol import Trial
-from subject_clients.rig.trial import NOTHING, Happened, Poke, Reinforcer
 from subject_clients.tasks.fly_group import FlyGroup
 from subject_clients.tasks.go_no_go import GoNoGo
 from subject_clients.tasks.task import draw, limited
+from subject_clients.tasks.trial import NOTHING, Happened, Poke, Reinforcer
 from subject_clients.tasks.two_port import TwoPort
 
 labels = st.floats(-1, 1)

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from subject_clients.rig.trial import Happened, Poke, RigTrial, Side
+from subject_clients.tasks.trial import Happened, Poke, RigTrial, Side
 
 _script: Sequence[Poke] | None = None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from subject_clients.rig.trial import Happened, Poke, RigTrial
+from subject_clients.tasks.trial import Happened, Poke, RigTrial
 
 
 class RigFault(OSError):

@@ -9,6 +9,7 @@ HARDWARE: dict[str, str] = {
     "bpod": "subject_clients.rig.bpod:Bpod",
     "callable": "subject_clients.rig.function:Function",
     "osc": "subject_clients.rig.osc:Osc",
+    "pycontrol": "subject_clients.rig.pycontrol:PyControl",
     "serial": "subject_clients.rig.serial_board:SerialBoard",
     "zeromq": "subject_clients.rig.zeromq:ZeroMq",
 }

@@ -12,8 +12,8 @@ from subject_clients.rig.config import LimitsSection
 from subject_clients.rig.ledger import DUST_MICROLITRE, Ledger
 from subject_clients.rig.local import LocalControl
 from subject_clients.rig.log import TrialLog
-from subject_clients.rig.trial import Happened, RigTrial
 from subject_clients.tasks.task import Task, limited
+from subject_clients.tasks.trial import Happened, RigTrial
 
 LATE_S = 1.0
 """How much longer than its ``valid_s`` a trial may take before it is cut off."""
@@ -44,6 +44,7 @@ class Rig:
         self._control = control
         self._session = ""
         self._fault: RigFault | None = None
+        self._safe: str | None = None
         control.at_once = self.safe_state
         if isinstance(hardware, HasFreeReward):
             self.give_reward = partial(self._give, hardware)
@@ -56,12 +57,12 @@ class Rig:
                 f"task gives {self._task.response}: change [rig] task, or the study's "
                 "[session] response"
             )
-        self._session = assignment.session
+        self._session, self._safe = assignment.session, None
         self._log.write("session", subject=self._subject, session=self._session)
 
     def present(self, trial: Trial) -> Answer:
         """One trial, reward and all; raises :class:`RigFault` if hardware fails."""
-        if reason := self._control.wait():
+        if reason := self._control.wait() or self._safe:
             raise GiveUp(reason)
         if self._fault is not None:
             raise self._fault
@@ -80,7 +81,8 @@ class Rig:
         return self._answer(laid_out, happened)
 
     def safe_state(self, reason: str) -> None:
-        """Dry, dark and still, at once; from any thread."""
+        """Dry, dark and still, at once and until ``begin``; from any thread."""
+        self._safe = reason
         self._hardware.safe_state(reason)
         self._log.write("safe", reason=reason)
 
@@ -105,16 +107,20 @@ class Rig:
 
     def _run(self, trial: RigTrial) -> Happened:
         late = f"a trial took longer than {trial.valid_s:g} s"
-        watchdog = threading.Timer(trial.valid_s + LATE_S, self.safe_state, [late])
+        watchdog = threading.Timer(
+            trial.valid_s + LATE_S, self._hardware.safe_state, [late]
+        )
         watchdog.daemon = True
         watchdog.start()
         try:
             self._hardware.next_trial(trial)
+            if self._safe is not None:  # asked for at this very moment
+                self._hardware.safe_state(self._safe)
             return self._hardware.what_happened()
         except RigFault as fault:
             self._log.write("fault", uid=trial.uid, fault=str(fault))
-            if self._control.emergency:
-                raise GiveUp("emergency stop at the rig") from fault
+            if self._safe is not None:
+                raise GiveUp(self._safe) from fault
             raise
         finally:
             watchdog.cancel()

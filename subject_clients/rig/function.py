@@ -1,18 +1,13 @@
 """Hardware that is a Python function: a lab's own rig code."""
 
-import importlib
-import os
-import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pydantic import Field
 
 from subject_clients.rig.adapter import RigFault
-from subject_clients.rig.trial import Happened, Poke, RigTrial
+from subject_clients.rig.lookup import WHERE, found
 from subject_clients.tasks.task import Section
-
-_WHERE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+from subject_clients.tasks.trial import Happened, Poke, RigTrial
 
 
 class Function(Section):
@@ -23,17 +18,17 @@ class Function(Section):
     ``play(pokes)`` plays a script in the next trial, for the self-check.
     """
 
-    run_trial: str = Field(pattern=_WHERE)
-    safe_state: str | None = Field(None, pattern=_WHERE)
-    give_reward: str | None = Field(None, pattern=_WHERE)
-    play: str | None = Field(None, pattern=_WHERE)
+    run_trial: str = Field(pattern=WHERE)
+    safe_state: str | None = Field(None, pattern=WHERE)
+    give_reward: str | None = Field(None, pattern=WHERE)
+    play: str | None = Field(None, pattern=WHERE)
 
     def open(self) -> "FunctionRig":
         """Import the functions; raises :class:`RigFault`."""
-        run_trial = _found(self, "run_trial")
+        run_trial = found(self, "run_trial")
         assert run_trial is not None
         others = ("safe_state", "give_reward", "play")
-        return FunctionRig(run_trial, *(_found(self, name) for name in others))
+        return FunctionRig(run_trial, *(found(self, name) for name in others))
 
 
 class FunctionRig:
@@ -82,21 +77,3 @@ class FunctionRig:
     def close(self) -> None:
         """Leave it safe."""
         self.safe_state("the client ends")
-
-
-def _found(section: Function, name: str) -> Callable[..., Any] | None:
-    """The function that an option names, or None where it names none."""
-    where: str | None = getattr(section, name)
-    if where is None:
-        return None
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
-        sys.path.insert(0, here)
-    module, _, function = where.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise RigFault(f"hardware.{name} is {where}: {error}") from error
-    if not callable(found):
-        raise RigFault(f"hardware.{name} is {where}, which is no function")
-    called: Callable[..., Any] = found
-    return called

@@ -24,7 +24,8 @@ class LocalControl:
         self._go_on.set()
         self._stopped = False
         self._over = threading.Event()
-        self.emergency = False
+        self.emergency = ""
+        """Why everything was to stop at once; empty if it was not."""
         self.at_once: Callable[[str], object] | None = None
         """Called in an emergency, from whichever thread notices it."""
 
@@ -44,14 +45,14 @@ class LocalControl:
         self._go_on.set()
         self._tell("stopping after this trial")
 
-    def stop_at_once(self) -> None:
+    def stop_at_once(self, reason: str = "emergency stop at the rig") -> None:
         """Safe state now, and the session is over."""
-        self.emergency = True
+        self.emergency = reason
         self._over.set()
         if self.at_once is not None:
-            self.at_once("emergency stop at the rig")
+            self.at_once(reason)
         self._go_on.set()
-        self._tell("emergency stop")
+        self._tell(reason)
 
     def interrupt(self) -> None:
         """As Ctrl-C: stop, and the second time an emergency."""
@@ -75,7 +76,7 @@ class LocalControl:
         """Wait while paused; returns why the session is to end, or None."""
         self._go_on.wait()
         if self.emergency:
-            return "emergency stop at the rig"
+            return self.emergency
         return "stopped at the rig" if self._stopped else None
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from subject_clients.rig.trial import Happened, RigTrial
+from subject_clients.tasks.trial import Happened, RigTrial
 
 
 class TrialLog:

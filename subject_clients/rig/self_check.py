@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from server.protocol import Trial
 from subject_clients.rig.adapter import CanPlay, RigAdapter
 from subject_clients.rig.config import RigFile
-from subject_clients.rig.trial import Happened, Poke, Reinforcer, RigTrial, Side
 from subject_clients.tasks.task import Task, limited
+from subject_clients.tasks.trial import Happened, Poke, Reinforcer, RigTrial, Side
 
 Behaviour = Literal["left", "right", "never", "premature", "double", "perfect"]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from server.protocol import Trial
-from subject_clients.rig.trial import NOTHING, Happened, Poke, Reinforcer, RigTrial
 from subject_clients.tasks.task import Read, Section, label_of
+from subject_clients.tasks.trial import NOTHING, Happened, Poke, Reinforcer, RigTrial
 
 
 class FlyGroup(Section):

@@ -6,14 +6,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from server.protocol import Trial
-from subject_clients.rig.trial import (
+from subject_clients.tasks.task import Read, Section, draw, first_after_onset, label_of
+from subject_clients.tasks.trial import (
     NOTHING,
     Happened,
     Poke,
     Reinforcer,
     RigTrial,
 )
-from subject_clients.tasks.task import Read, Section, draw, first_after_onset, label_of
 
 
 class GoNoGo(Section):

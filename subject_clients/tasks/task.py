@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from server.protocol import Trial
-from subject_clients.rig.trial import Happened, Poke, Reinforcer, RigTrial
+from subject_clients.tasks.trial import Happened, Poke, Reinforcer, RigTrial
 
 
 class Section(BaseModel):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from server.protocol import Trial
-from subject_clients.rig.trial import (
+from subject_clients.tasks.task import Read, Section, draw, first_after_onset
+from subject_clients.tasks.trial import (
     NOTHING,
     VALUES,
     Happened,
@@ -14,7 +15,6 @@ from subject_clients.rig.trial import (
     Reinforcer,
     RigTrial,
 )
-from subject_clients.tasks.task import Read, Section, draw, first_after_onset
 
 
 class TwoPort(Section):
