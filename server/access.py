@@ -5,24 +5,23 @@ else of it. A link is signed besides, so that what it says of its subject needs 
 trust in whoever carries it.
 """
 
-import hashlib
 import math
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from itsdangerous import BadData, URLSafeSerializer
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, exists, insert, or_, select, update
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from server import schema
 from server.protocol import Name, ProtocolError
 from server.roles import ROLES, Caller, Role
+from server.signing import Signer, hashed, refuse
 
 FRESH_S = 1.0
 """A token that another process issues or revokes is known after this, at most."""
@@ -33,16 +32,19 @@ MAX_SECRET_CHARS = 512
 LINK = "pen_link."
 """How a link begins; a token begins with ``pen_`` and its id, of hex digits."""
 
-_SIGNING_KEY = "participants-links"
+INVITATION = "invitation"
+"""What stands for the role of an invitation, which lets nobody send a message."""
+
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
-_TOKENS, _SECRETS = schema.tokens, schema.secrets
+_TOKENS = schema.tokens
 
 
 class TokenInfo(NamedTuple):
     """What may be shown of a token: all but its secret. Times in seconds since 1970."""
 
     id: str
-    role: Role
+    role: str
+    """One of ``ROLES``, or ``INVITATION``."""
     study: str | None
     subject: str | None
     rig: str | None
@@ -76,14 +78,14 @@ class Access:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         """``engine`` has the tables of :mod:`server.schema`."""
-        self._engine, self._clock = engine, clock
+        self.engine, self.clock = engine, clock
         self._lock = threading.Lock()
         # All that can be used, by hash: one query a second whoever comes, and none
         # that a stranger can cause.
         self._usable: dict[str, tuple[Caller, float | None]] = {}
         self._any = False
         self._read_at: float | None = None
-        self._serializer: URLSafeSerializer | None = None
+        self._signer = Signer(engine, LINK, "penchant.participant")
 
     def issue(
         self,
@@ -108,16 +110,17 @@ class Access:
             raise ValueError(f"a label has 200 characters at most, got {len(label)}")
         name = secrets.token_hex(6)
         secret = f"pen_{name}_{secrets.token_urlsafe(32)}"
-        self._store(
+        row = self.row(
             name,
             secret,
             role=role,
-            study=_checked("study", study),
-            subject=_checked("subject", subject),
-            rig=_checked("rig", rig),
+            study=checked("study", study),
+            subject=checked("subject", subject),
+            rig=checked("rig", rig),
             label=label,
-            expires_at=None if valid_s is None else self._after(valid_s),
+            expires_at=None if valid_s is None else self.after(valid_s),
         )
+        self._insert(row)
         return name, secret
 
     def link(
@@ -128,29 +131,42 @@ class Access:
         Raises ``ValueError``.
         """
         for what, name in (("study", study), ("subject", subject), ("group", group)):
-            _checked(what, name)
-        link = Link(
-            secrets.token_hex(6), study, subject, group, math.ceil(self._after(valid_s))
-        )
-        # The database holds the key and all the link says: without a random part,
-        # that is not stored, its thief could write the same link again.
-        nonce = secrets.token_urlsafe(16)
-        credential = LINK + self._signer().dumps([*link, nonce])
-        self._store(
-            link.id,
-            credential,
-            role="participant",
-            study=study,
-            subject=subject,
-            rig=None,
-            label="link",
-            expires_at=link.expires_at,
-        )
+            checked(what, name)
+        credential, row = self.signed(study, subject, group, self.after(valid_s))
+        self._insert(row)
         return credential
 
+    def signed(
+        self,
+        study: str,
+        subject: str,
+        group: str | None,
+        expires_at: float,
+        label: str = "link",
+    ) -> tuple[str, dict[str, Any]]:
+        """A link and the row that makes it valid once it is stored."""
+        link = Link(secrets.token_hex(6), study, subject, group, math.ceil(expires_at))
+        credential = self._signer.sign([*link])
+        who = {"role": "participant", "study": study, "subject": subject, "rig": None}
+        row = self.row(
+            link.id, credential, **who, label=label, expires_at=link.expires_at
+        )
+        return credential, row
+
+    def row(self, name: str, secret: str, **columns: Any) -> dict[str, Any]:
+        """A row of the table of tokens: all but the secret itself."""
+        about = {"id": name, "sha256": hashed(secret), "created_at": self.clock()}
+        return about | columns
+
     def revoke(self, id: str) -> bool:  # noqa: A002
-        """Withdraw a token or link. Returns whether it was there and not withdrawn."""
-        return self._revoke(_TOKENS.c.id == id) > 0
+        """Withdraw a token, or an invitation and its links.
+
+        Returns whether it was there and not withdrawn.
+        """
+        withdrawn = self._revoke(_TOKENS.c.id == id) > 0
+        # In this order: whoever follows the invitation now waits, and is refused.
+        self._revoke(_TOKENS.c.role == "participant", _TOKENS.c.label == invited_by(id))
+        return withdrawn
 
     def revoke_links(self, study: str, subject: str) -> int:
         """Withdraw all that a participant has for a study; returns how many."""
@@ -164,7 +180,7 @@ class Access:
         """Every token and link ever issued, oldest first."""
         columns = [_TOKENS.c[field] for field in TokenInfo._fields]
         query = select(*columns).order_by(_TOKENS.c.created_at, _TOKENS.c.id)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return [TokenInfo(*row) for row in connection.execute(query)]
 
     def any(self) -> bool:
@@ -182,12 +198,12 @@ class Access:
         if the database cannot be read.
         """
         if not secret or len(secret) > MAX_SECRET_CHARS or not secret.isascii():
-            _refuse()
+            refuse()
         # A look-up by hash needs no constant time: who learns how far a hash agreed
         # knows nothing of a secret that has it. The signature is compared in such.
-        known = self._refresh().get(_hashed(secret))
-        if known is None or _over(known[1], self._clock()):
-            _refuse()
+        known = self._refresh().get(hashed(secret))
+        if known is None or _over(known[1], self.clock()):
+            refuse()
         if secret.startswith(LINK):
             return known[0]._replace(group=self._opened(secret).group)
         return known[0]
@@ -199,42 +215,38 @@ class Access:
         """
         self.caller(secret)
         if not secret or not secret.startswith(LINK):
-            _refuse()
+            refuse()
         return self._opened(secret)
 
-    def _store(self, name: str, secret: str, **columns: object) -> None:
-        row = {
-            "id": name,
-            "sha256": _hashed(secret),
-            "created_at": self._clock(),
-            **columns,
-        }
-        with self._engine.begin() as connection:
+    def _insert(self, row: dict[str, Any]) -> None:
+        with self.engine.begin() as connection:
             connection.execute(insert(_TOKENS), [row])
-        self._forget()
+        self.forget()
 
     def _revoke(self, *which: ColumnElement[bool]) -> int:
         of_those = update(_TOKENS).where(_TOKENS.c.revoked_at.is_(None), *which)
-        with self._engine.begin() as connection:
-            done = connection.execute(of_those.values(revoked_at=self._clock()))
-        self._forget()
+        with self.engine.begin() as connection:
+            done = connection.execute(of_those.values(revoked_at=self.clock()))
+        self.forget()
         return done.rowcount
 
-    def _after(self, valid_s: float) -> float:
+    def after(self, valid_s: float) -> float:
+        """When something valid for so long ends; raises ``ValueError``."""
         if not 0 < valid_s < math.inf:
             raise ValueError(
                 f"expected how many seconds it is valid, above 0; got {valid_s}"
             )
-        return self._clock() + valid_s
+        return self.clock() + valid_s
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Look into the database before the next answer: it has just changed."""
         with self._lock:
             self._read_at = None
 
     def _refresh(self) -> dict[str, tuple[Caller, float | None]]:
         """What can be used, as it was a second ago at most."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             # A clock that was set back counts as old too.
             if self._read_at is None or not 0 <= now - self._read_at < FRESH_S:
                 try:
@@ -253,10 +265,11 @@ class Access:
         columns = _TOKENS.c
         who = (columns.role, columns.id, columns.study, columns.subject, columns.rig)
         usable = select(columns.sha256, columns.expires_at, *who).where(
+            columns.role.in_(ROLES),
             columns.revoked_at.is_(None),
             or_(columns.expires_at.is_(None), columns.expires_at > now),
         )
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = {
                 sha256: (Caller(*caller), expires_at)
                 for sha256, expires_at, *caller in connection.execute(usable)
@@ -267,27 +280,14 @@ class Access:
     def _opened(self, credential: str) -> Link:
         """The content of a link; refuses one that this database's key did not sign."""
         try:
-            return Link(*self._signer().loads(credential.removeprefix(LINK))[:-1])
-        except (BadData, TypeError):
-            _refuse()
+            return Link(*self._signer.opened(credential))
+        except TypeError:
+            refuse()
 
-    def _signer(self) -> URLSafeSerializer:
-        if self._serializer is None:
-            try:
-                key = _signing_key(self._engine)
-            except SQLAlchemyError as error:
-                raise ProtocolError(
-                    503, "not_stored", "the key of links could not be read: try again"
-                ) from error
-            self._serializer = URLSafeSerializer(
-                key,
-                salt="penchant.participant",
-                signer_kwargs={
-                    "key_derivation": "hmac",
-                    "digest_method": hashlib.sha256,
-                },
-            )
-        return self._serializer
+
+def invited_by(invitation: str) -> str:
+    """The label of links that an invitation has made."""
+    return f"invited {invitation}"
 
 
 def check_page(origin: str | None, host: str, open_to_local: bool) -> None:
@@ -312,33 +312,11 @@ def check_page(origin: str | None, host: str, open_to_local: bool) -> None:
         )
 
 
-def _signing_key(engine: Engine) -> bytes:
-    """The key of a database's links, made by whoever comes first."""
-    stored = select(_SECRETS.c.value).where(_SECRETS.c.name == _SIGNING_KEY)
-    with engine.connect() as connection:
-        key = connection.execute(stored).scalar()
-    if key is None:
-        row = {"name": _SIGNING_KEY, "value": secrets.token_bytes(32)}
-        try:
-            with engine.begin() as connection:
-                connection.execute(insert(_SECRETS), [row])
-        except IntegrityError:
-            pass  # another process was quicker: its key counts
-        with engine.connect() as connection:
-            key = connection.execute(stored).scalar_one()
-    return bytes(key)
-
-
-def _hashed(secret: str) -> str:
-    # No slow hash as for passwords: nobody can try out 256 random bits.
-    return hashlib.sha256(secret.encode("ascii")).hexdigest()
-
-
 def _over(expires_at: float | None, now: float) -> bool:
     return expires_at is not None and now >= expires_at
 
 
-def _checked(what: str, name: str | None) -> str | None:
+def checked(what: str, name: str | None) -> str | None:
     """A name that a message could carry, else it would narrow a token to nothing."""
     try:
         return None if name is None else _NAME.validate_python(name)
@@ -347,12 +325,3 @@ def _checked(what: str, name: str | None) -> str | None:
             f"expected the name of a {what} (64 letters, digits and _.:- at most), "
             f"got {name!r:.80}"
         ) from error
-
-
-def _refuse() -> NoReturn:
-    """One text for all: it must not tell whether a secret was right once."""
-    raise ProtocolError(
-        401,
-        "unauthorised",
-        "a valid token is required: ask whoever runs the server for one",
-    )

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from server.desk import Desk
 from server.door import Door
 from server.packets import PlainPackets
+from server.participant_pages import add_participant_pages
 from server.protocol import (
     MAX_MESSAGE_BYTES,
     PROTOCOL,
@@ -34,6 +35,7 @@ def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, Soc
     app.config["MAX_CONTENT_LENGTH"] = MAX_MESSAGE_BYTES
     _add_http(app, door)
     _add_pages(app, door)
+    add_participant_pages(app, door)
     # Threads, not gevent: JAX and monkey patching do not mix, and threads are as fast.
     socketio = SocketIO(
         app,
@@ -113,13 +115,6 @@ def _add_pages(app: Flask, door: Door) -> None:
         caller = viewer()
         mine = [n for n in door.studies.names if caller.study in (None, n)]
         return {"studies": mine, "mode": door.studies.mode}
-
-    @app.get("/api/v1/human")
-    def human() -> Response:
-        asked = whence(request)
-        caller = door.subject(asked.bearer, asked.address)
-        task = door.desk(asked.study, caller).state.study.human()
-        return Response(task.model_dump_json(), mimetype="application/json")
 
     @app.get("/api/v1/schema")
     def schema() -> dict[str, Any]:

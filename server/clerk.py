@@ -87,7 +87,7 @@ class Clerk:
         One of somebody else is as unknown as one that never was.
         """
         session = self._state.sessions.get(name)
-        if session is None or not _may_speak_for(caller, session):
+        if session is None or not may_speak_for(caller, session):
             raise ProtocolError(
                 404, "unknown_session", f"{name!r} is no current session: send hello"
             )
@@ -152,7 +152,7 @@ class Clerk:
     def _again(self, held: Session, rig: str, caller: Caller) -> Reply | None:
         """The session that a subject is in goes on at the same rig, or is given up."""
         name = held.opened.session
-        elsewhere = rig != held.opened.rig or not _may_speak_for(caller, held)
+        elsewhere = rig != held.opened.rig or not may_speak_for(caller, held)
         if elsewhere and held.status == "open":
             raise ProtocolError(
                 409,
@@ -313,7 +313,7 @@ class Clerk:
         self._record([ClientSeen(session.opened.session, session.opened.subject, what)])
 
 
-def _may_speak_for(caller: Caller, session: Session) -> bool:
+def may_speak_for(caller: Caller, session: Session) -> bool:
     """Whether a message about a session may come from a caller."""
     opened = session.opened
     if caller.role == "operator":

@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.ahead import Ahead
 from server.alarms import Alarm, Snapshot
 from server.backlog import Backlog
-from server.clerk import Clerk
+from server.clerk import Clerk, may_speak_for
+from server.completion import finished, told
 from server.database import JournalError
 from server.events import AlarmRaised, ClientSeen, Event, Fact, SessionEnded
 from server.guard import Guard
@@ -171,6 +172,23 @@ class Desk:
         """Who is in a session, and how far, without labels."""
         with self._lock:
             return self.state.attendance.under_way()
+
+    def completion(self, session: str | None, caller: Caller) -> dict[str, Any]:
+        """What a caller is told who has finished a session, this one or any.
+
+        ``again`` says whether the study takes another session of the same subject.
+        Raises :class:`JournalError`.
+        """
+        study = self.state.study
+        with self._lock:
+            sessions = self.state.sessions.values()
+            mine = [s for s in sessions if may_speak_for(caller, s)]
+            done = finished(mine, session)
+            over, heard = self.state.finished, self._backlog.recorded
+        self._settle(heard)  # nobody is paid for what is not on disk
+        again = not over and study.file.study.exposure != "naive"
+        said = {"finished": done is not None, "study_over": over, "again": again}
+        return said | told(study.file.human, done)
 
     def look(self) -> tuple[Snapshot, SafetySection] | None:
         """Where subjects stand, for a study that limits what is done to them."""

@@ -1,10 +1,13 @@
 """Who may come in: from a message and a secret to the study that answers it."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
-from server.access import Access, check_page
+from server.access import Access, Link, check_page
 from server.desk import Desk
+from server.invitations import Invitations
 from server.limits import Limits
 from server.metrics import Metrics
 from server.protocol import Noted, ProtocolError, Refusal, Reply
@@ -31,6 +34,7 @@ class Door:
         """``exposed`` says that others than this computer reach the server."""
         self.studies, self.metrics = studies, metrics
         self._access, self._limits, self._exposed = access, limits, exposed
+        self._invitations = Invitations(access)
 
     def handle(
         self, kind: str, payload: Any, study: str | None, address: str, bearer: str
@@ -80,13 +84,33 @@ class Door:
         """Who gives a secret from an address; raises :class:`ProtocolError`."""
         if not self._exposed and not secret and not self._access.any():
             return LOCAL
+        with self._counting(address):
+            return self._access.caller(secret if isinstance(secret, str) else None)
+
+    def participant(self, link: str, address: str) -> Link:
+        """What a participant's link says; raises :class:`ProtocolError`."""
+        with self._counting(address):
+            return self._access.participant(link)
+
+    def invited(
+        self, invitation: str, person: str | None, held: str | None, address: str
+    ) -> str:
+        """A link for whoever follows an invitation; raises :class:`ProtocolError`."""
+        with self._counting(address):
+            study = self._invitations.opened(invitation).study
+            if study not in self.studies.names:  # before a place in it is taken
+                raise ProtocolError(404, "unknown_study", f"no {study} is served here")
+            return self._invitations.follow(invitation, person, held)
+
+    @contextlib.contextmanager
+    def _counting(self, address: str) -> Iterator[None]:
+        """Wrong secrets of an address count; too many raise 429."""
         try:
-            caller = self._access.caller(secret if isinstance(secret, str) else None)
+            yield
         except ProtocolError as error:
             if error.refusal.status == 401:
                 self._limits.failed(address)
             raise
-        return caller
 
     def check_page(self, origin: str | None, host: str) -> None:
         """Refuse what a page of another site sends; raises :class:`ProtocolError`."""

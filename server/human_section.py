@@ -1,11 +1,15 @@
 """What a study file says of its human participants."""
 
+import re
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from server.human_task import HumanTask
+
+FIELD = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9_.:-]{0,63})\}")
+"""A field of ``completion_url``: the name of a parameter, in braces."""
 
 
 class HumanSection(HumanTask):
@@ -30,6 +34,11 @@ class HumanSection(HumanTask):
                 raise ValueError(
                     "completion_url: expected an address with https://, got "
                     f"{self.completion_url!r:.80}"
+                )
+            if FIELD.search(parts.netloc):  # it would lead wherever a visitor wants
+                raise ValueError(
+                    "completion_url: expected fields in braces after the host only, "
+                    f"got {self.completion_url!r:.80}"
                 )
             if "{code}" in self.completion_url and self.completion_code is None:
                 raise ValueError("completion_url has {code}: expected completion_code")

@@ -14,14 +14,18 @@ _QUOTED = (
     r"|(?P<slashes>\\+)(?P<quote>[\"']).*?(?:(?<!\\)(?P=slashes)(?P=quote)|\Z))"
 )
 
-_KEY = r"token|secret|password|passwd|passphrase|api_?key"
+_KEY = (
+    r"token|secret|password|passwd|passphrase|api_?key|"
+    r"prolific_?pid|survey_?code|participant_?id"
+)
 
 # Each takes time linear in the text: what is logged may come from a stranger.
 _PATTERNS = [
     # Our own: tokens and links wherever they are, and whatever tries to be one.
-    (r"pen_(?:[0-9a-f]{12}_[\w-]*|link\.[\w.-]*)", HIDDEN),
+    (r"pen_(?:[0-9a-f]{12}_[\w-]*|(?:link|invite)\.[\w.-]*)", HIDDEN),
     (r"(?<![^\W_])pen_[\w.-]+", HIDDEN),
-    (r"(/participate/)[^\s?#\"'<>]+", rf"\1{HIDDEN}"),
+    # Its parameters too, which name a person where a recruiting site sent them.
+    (r"(/participate/)[^\s\"'<>]+", rf"\1{HIDDEN}"),
     # A database's password: postgresql://user:password@host
     (r"(://[^\s:/@]{0,200}:)\S{1,1000}@", rf"\1{HIDDEN}@"),
     # A header, as it was sent or as an entry of a dict or list.

@@ -4,10 +4,9 @@ import contextlib
 import math
 import re
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +14,8 @@ from server.roles import ROLES, Role
 
 if TYPE_CHECKING:
     from server.access import Access
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -38,6 +39,24 @@ JOURNAL = click.option(
     required=True,
     help="The database of the server that the token is for.",
 )
+GROUP = click.option("--group", help="Their group, in a study with groups.")
+URL = click.option(
+    "--url",
+    default="http://127.0.0.1:5000",
+    show_default=True,
+    help="Where participants reach the server.",
+)
+
+
+def _valid(default: str, also: str = "") -> Callable[[_F], _F]:
+    return click.option(
+        "--valid",
+        type=_seconds,
+        metavar="DURATION",
+        default=default,
+        show_default=True,
+        help=f"How long: 12h, 30d{also}.",
+    )
 
 
 @click.group()
@@ -56,14 +75,7 @@ def token() -> None:
 @click.option("--subject", help="For this subject only; a participant needs one.")
 @click.option("--rig", help="For this rig only.")
 @click.option("--label", default="", help="What reminds you whose it is.")
-@click.option(
-    "--valid",
-    type=_seconds,
-    metavar="DURATION",
-    default="180d",
-    show_default=True,
-    help="How long: 12h, 30d, never.",
-)
+@_valid("180d", ", never")
 def issue(
     journal: str,
     role: Role,
@@ -95,34 +107,25 @@ def issue(
 
 @token.command("list")
 @JOURNAL
-def list_tokens(journal: str) -> None:
-    """Show every token and link, without its secret."""
-    from rich.console import Console
-    from rich.table import Table
+@click.option("--all", "every", is_flag=True, help="Also links made by invitations.")
+def list_tokens(journal: str, every: bool) -> None:
+    """Show every token, link and invitation, without its secret."""
+    from server.token_list import listed
 
     with _opened(journal, create=False) as access:
         tokens = access.tokens()
-    table = Table("id", "role", "study", "subject", "rig", "label", "expires", "state")
-    table.columns[0].no_wrap = True
-    for info in tokens:
-        table.add_row(
-            info.id,
-            info.role,
-            info.study or "",
-            info.subject or "",
-            info.rig or "",
-            info.label,
-            _date(info.expires_at),
-            info.state(time.time()),
-        )
-    Console().print(table)
+    for line in listed(tokens, time.time(), every):
+        click.echo(line)
 
 
 @token.command()
 @click.argument("token_id", metavar="ID")
 @JOURNAL
 def revoke(token_id: str, journal: str) -> None:
-    """Withdraw the token or link ID, within a second."""
+    """Withdraw the token, link or invitation ID, within a second.
+
+    With an invitation go the links that it has made.
+    """
     with _opened(journal, create=False) as access:
         if not access.revoke(token_id):
             raise click.ClickException(
@@ -136,21 +139,9 @@ def revoke(token_id: str, journal: str) -> None:
 @click.argument("study", metavar="STUDY_NAME")
 @click.argument("subject")
 @JOURNAL
-@click.option(
-    "--valid",
-    type=_seconds,
-    metavar="DURATION",
-    default="1d",
-    show_default=True,
-    help="How long: 12h, 30d.",
-)
-@click.option("--group", help="The subject's group, in a study with groups.")
-@click.option(
-    "--url",
-    default="http://127.0.0.1:5000",
-    show_default=True,
-    help="Where participants reach the server.",
-)
+@_valid("1d")
+@GROUP
+@URL
 def link(
     study: str, subject: str, journal: str, valid: float, group: str | None, url: str
 ) -> None:
@@ -159,11 +150,49 @@ def link(
         _warn_of_first(access)
         _warn_of_unknown(journal, study)
         credential = access.link(study, subject, valid, group)
-    click.echo(f"{url.rstrip('/')}/participate/{credential}")
+    click.echo(_address(url, credential))
     click.echo(
-        f"shown this once: send it to {subject} alone, who takes part with\n"
+        f"shown this once: send it to {subject} alone, who opens it in a browser, or\n"
+        "takes part with one of\n"
+        f"    penchant subject human --name {subject} --url THIS\n"
         f"    penchant subject terminal --name {subject} --url THIS\n"
         f"`penchant token unlink {study} {subject} --journal {journal}` withdraws it",
+        err=True,
+    )
+
+
+@token.command()
+@click.argument("study", metavar="STUDY_NAME")
+@JOURNAL
+@_valid("7d")
+@click.option(
+    "--most",
+    type=int,
+    required=True,
+    metavar="N",
+    help="How many participants it lets in.",
+)
+@GROUP
+@URL
+def invite(
+    study: str, journal: str, valid: float, most: int, group: str | None, url: str
+) -> None:
+    """Print one address for many participants, as recruiting sites need it.
+
+    Each who opens it gets a link of their own, and with the same PROLIFIC_PID,
+    survey_code or id in its query the same pseudonym.
+    """
+    from server.invitations import Invitations
+
+    with _opened(journal) as access:
+        _warn_of_first(access)
+        _warn_of_unknown(journal, study)
+        name, credential = Invitations(access).issue(study, valid, most, group)
+    click.echo(_address(url, credential))
+    click.echo(
+        f"shown this once: whoever has it takes part, the first {most} of them\n"
+        f"`penchant token revoke {name} --journal {journal}` withdraws it and the "
+        "links\nthat it has made; `penchant token list` says how many came",
         err=True,
     )
 
@@ -197,10 +226,8 @@ def _warn_of_unknown(journal: str, study: str | None) -> None:
         click.echo(f"no study {study} has begun there yet (studies: {there})", err=True)
 
 
-def _date(at: float | None) -> str:
-    if at is None:
-        return "never"
-    return datetime.fromtimestamp(at, UTC).isoformat(" ", "minutes")[:16] + "Z"
+def _address(url: str, credential: str) -> str:
+    return f"{url.rstrip('/')}/participate/{credential}"
 
 
 @contextlib.contextmanager

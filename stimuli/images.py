@@ -141,6 +141,24 @@ class Images:
         n = min(n, images)
         return jnp.asarray(self._points[np.arange(n) * images // n])
 
+    @property
+    def folder(self) -> Path | None:
+        """That of the images; None if they come from an array or a data set."""
+        return self._source.folder
+
+    @property
+    def files(self) -> list[str]:
+        """Those of a folder."""
+        return self._source.files or []
+
+    @property
+    def pictures(self) -> dict[str, NDArray[np.float32]]:
+        """What a stimulus is, by file; of arrays and data sets by number."""
+        side = math.isqrt(self._points.shape[1])
+        names = self._source.files or [f"{n}.png" for n in self._source.numbers]
+        pixels = self._points.reshape(-1, side, side)
+        return dict(zip(names, pixels, strict=True))
+
     def content(self) -> bytes:
         """All pixels: what a study made with these images depends on."""
         return self._points.tobytes()
@@ -228,12 +246,16 @@ class Images:
 
 
 class _Source(NamedTuple):
-    """``images`` in [0, 1] ``(n, side, side)``; number, file and class of each."""
+    """``images`` in [0, 1] ``(n, side, side)``; number, file and class of each.
+
+    ``folder`` is where the files are, absolute.
+    """
 
     images: NDArray[np.float64]
     numbers: NDArray[np.int64]
     files: list[str] | None = None
     classes: NDArray[Any] | None = None
+    folder: Path | None = None
 
 
 @cache  # unpacking takes seconds
@@ -300,6 +322,7 @@ def _read_folder(folder: Path) -> _Source:
         np.arange(len(images)),
         [name.as_posix() for name in names],
         folders if len(set(folders)) > 1 else None,
+        folder.absolute(),
     )
 
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,31 @@ class FromFile(Protocol):
 
     def content(self) -> bytes:
         """The file, as it is now."""
+        ...
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A space whose stimuli are files, named as ``file`` of what ``present`` gives."""
+
+    @property
+    def folder(self) -> Path | None:
+        """What the names are relative to, absolute; None where nothing is a file."""
+        ...
+
+    @property
+    def files(self) -> list[str]:
+        """Name of each, none of them twice."""
+        ...
+
+
+@runtime_checkable
+class HasPictures(Protocol):
+    """A space whose stimuli are pixels."""
+
+    @property
+    def pictures(self) -> dict[str, NDArray[np.float32]]:
+        """Pixels ``(side, side)`` in [0, 1], by file or as ``<number>.png``."""
         ...
 
 

@@ -108,6 +108,17 @@ class Table:
         del n
         return jnp.asarray(self._points)
 
+    @property
+    def folder(self) -> Path | None:
+        """That of the CSV; it stays when the working directory is another one."""
+        return self._file.folder
+
+    @property
+    def files(self) -> list[str]:
+        """What is in the column ``file``, if there is one."""
+        named = (row["file"] for row in self._file.rows if "file" in row)
+        return list(dict.fromkeys(named))
+
     def content(self) -> bytes:
         """The file, as it is now."""
         return Path(self.path).read_bytes()
@@ -157,11 +168,15 @@ class Table:
 
 
 class TableFile(NamedTuple):
-    """What a table holds: ``values`` (rows, features), ``rows`` as presented."""
+    """What a table holds: ``values`` (rows, features), ``rows`` as presented.
+
+    ``folder`` is the CSV's, absolute.
+    """
 
     features: tuple[Feature, ...]
     values: NDArray[np.float64]
     rows: list[dict[str, Any]]
+    folder: Path
 
 
 def read_table(path: Path) -> TableFile:
@@ -191,7 +206,7 @@ def read_table(path: Path) -> TableFile:
         Feature(name, unit, float(column.min()), float(column.max()))
         for (name, unit), column in zip(names.values(), values.T, strict=True)
     )
-    return TableFile(features, values, rows)
+    return TableFile(features, values, rows, path.parent.absolute())
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -295,7 +295,7 @@ def test_a_strange_name_for_this_computer_is_refused_without_tokens(
 def test_a_withdrawn_token_is_of_no_use_within_a_second(site: Site, send: Send) -> None:
     id_, secret = site.access.issue("rig")
     session = begin(send, secret, "mouse-1")
-    elsewhere = Access(site.access._engine, site.clock)  # as `penchant token` has it
+    elsewhere = Access(site.access.engine, site.clock)  # as `penchant token` has it
     assert elsewhere.revoke(id_)
     site.clock.now += FRESH_S
     for kind in (*OF_SESSION, "rewarded"):
