@@ -92,6 +92,15 @@ class Handover:
             finally:
                 self._trial, self._answer = None, None
 
+    def sleep(self, seconds: float) -> None:
+        """For the session loop's waits: over at once when the session is given up.
+
+        Raises :class:`GiveUp` then.
+        """
+        with self._changed:
+            if self._changed.wait_for(lambda: self._leaving is not None, seconds):
+                raise GiveUp(self._leaving)
+
     def safe_state(self, reason: str) -> None:
         """Take back the trial that is due."""
         with self._changed:
@@ -106,6 +115,8 @@ class Handover:
         done, fault = None, None
         try:
             done = subject.run_session()
+        except GiveUp as reason:  # before there was a session
+            done = Done(study=False, reason=f"no session: {reason}")
         except Exception as error:
             fault = error
         with self._changed:

@@ -1,0 +1,1 @@
+"""The client for humans: sessions in a PsychoPy window."""
