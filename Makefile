@@ -28,7 +28,7 @@ test: lint $(VENV)/.services $(HUMAN)/.ready ## lint, then all tests but the slo
 validate: $(VENV)/.services $(HUMAN)/.ready ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200
 
-bench: $(VENV)/.dev ## run every benchmark
+bench: $(VENV)/.services $(HUMAN)/.ready ## run every benchmark
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/six_components.py
 	$(BIN)/python benchmarks/plot_six_components.py
@@ -41,6 +41,7 @@ bench: $(VENV)/.dev ## run every benchmark
 	$(BIN)/python -m benchmarks.server
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.asking
+	$(BIN)/python -m benchmarks.frames
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

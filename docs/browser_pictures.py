@@ -66,7 +66,8 @@ CONSENT = (
 GRADED = STUDY.format(
     shown_as="orientation",
     session="",
-    human=f'title = "Which value?"\nleft = "low"\nright = "high"\nconsent = "{CONSENT}"',
+    human='title = "Which value?"\nleft = "low"\nright = "high"\n'
+    f'consent = "{CONSENT}"',
 )
 CHOICE = STUDY.format(
     shown_as="direction",

@@ -29,7 +29,13 @@ def compiled(folder: Path) -> Path:
     program = folder / "board"
     sources = [SKETCH / "penchant_two_port.ino", HERE / "arduino" / "main.cpp"]
     flags = ["-std=c++11", "-O1", "-Wall", "-Wextra", "-Werror", "-x", "c++"]
-    command = ["g++", *flags, f"-I{HERE / 'arduino'}", "-o", program, *sources]
+    command = [
+        "g++",
+        *flags,
+        f"-I{HERE / 'arduino'}",
+        "-o",
+        *map(str, [program, *sources]),
+    ]
     subprocess.run(command, check=True)
     return program
 

@@ -134,6 +134,7 @@ class Visit:
         self.page = page
         page.set_default_timeout(PATIENCE_MS)
         self.faults: list[str] = []
+        self._answers = 0
         page.on("pageerror", lambda error: self.faults.append(str(error)))
 
     def see(self, screen: str, state: str | None = None) -> None:
@@ -192,10 +193,11 @@ class Visit:
     def stimulus(self) -> None:
         """Wait for a stimulus to answer to."""
         self.see("trial", "stimulus")
+        self._answers = int(self.page.get_attribute("#view", "data-answers") or 0)
 
     def answered(self) -> None:
-        """Wait until the answer has been taken."""
-        self.page.wait_for_selector("#view:not([data-state=stimulus])")
+        """Wait until the answer to that stimulus has been taken."""
+        self.page.wait_for_selector(f"#view[data-answers='{self._answers + 1}']")
 
     def point(self, value: float) -> None:
         """A click on the scale."""

@@ -17,10 +17,11 @@ from bridge_peers import Fate, Relay, free_port, peer
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket
 
+from subject_clients.rig import bridge
 from subject_clients.rig.adapter import RigFault
 from subject_clients.rig.bridge import BridgeRig
 from subject_clients.rig.osc import Osc
-from subject_clients.rig.self_check import SelfCheck
+from subject_clients.rig.self_check import BEHAVIOURS, Behaviour, SelfCheck
 from subject_clients.rig.trial import Poke, Reinforcer, RigTrial
 from subject_clients.rig.zeromq import ZeroMq
 from subject_clients.tasks.two_port import TwoPort
@@ -58,17 +59,19 @@ def over_osc(
     held.enter_context(
         peer("osc_peer.py", rig_port, relay.back_port, *([log] * bool(log)))
     )
-    section = Osc(port=relay.port, listen_port=client_port, response_s=0.4, **options)
+    section = Osc(port=relay.port, listen_port=client_port, response_s=0.3, **options)
     rig = section.open()
     held.callback(rig.close)
     return rig
 
 
-def over_zeromq(held: contextlib.ExitStack, log: Path | str = "") -> BridgeRig:
+def over_zeromq(
+    held: contextlib.ExitStack, log: Path | str = "", **options: Any
+) -> BridgeRig:
     """The ZeroMQ peer."""
     address = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
     held.enter_context(peer("zeromq_peer.py", address, *([log] * bool(log))))
-    rig = ZeroMq(address=address, response_s=0.4).open()
+    rig = ZeroMq(address=address, response_s=0.3, **options).open()
     held.callback(rig.close)
     return rig
 
@@ -76,19 +79,29 @@ def over_zeromq(held: contextlib.ExitStack, log: Path | str = "") -> BridgeRig:
 # --- whole self-checks ---------------------------------------------------------------
 
 
+SOME: tuple[Behaviour, ...] = ("never", "premature", "double")
+
+
+@pytest.mark.parametrize(
+    "behaviours", [SOME, pytest.param(BEHAVIOURS, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("way", [over_osc, over_zeromq])
 def test_every_behaviour_earns_what_its_task_says(
-    held: contextlib.ExitStack, tmp_path: Path, way: Any
+    held: contextlib.ExitStack,
+    tmp_path: Path,
+    way: Any,
+    behaviours: tuple[Behaviour, ...],
 ) -> None:
     """By the log of the valve that the peer writes."""
-    rig = way(held, tmp_path / "valve")
+    rig = way(held, tmp_path / "valve", alive_s=0.04)
     task = TwoPort(reward_microlitre=3, test_microlitre=1)
-    findings = list(SelfCheck(rig, task, 4.0).run())
-    assert [finding.faults for finding in findings] == [()] * 6
+    check = SelfCheck(rig, task, 4.0)
+    findings = [check.check(behaviour) for behaviour in behaviours]
+    assert not [fault for finding in findings for fault in finding.faults]
     lines = [line.split() for line in (tmp_path / "valve").read_text().splitlines()]
     assert len({uid for _, uid, _ in lines}) == len(lines)
     assert sum(float(ul) for *_, ul in lines) == sum(f.microlitre for f in findings)
-    assert sum(f.expected_microlitre for f in findings) > 20
+    assert sum(f.expected_microlitre for f in findings) >= 14
 
 
 # --- a bad network -------------------------------------------------------------------
@@ -107,7 +120,7 @@ def test_lost_and_double_datagrams_change_nothing(
     held: contextlib.ExitStack, tmp_path: Path, fate: Fate
 ) -> None:
     rig = over_osc(held, tmp_path / "valve", fate, fate, alive_s=0.05)
-    for i in range(6):
+    for i in range(4):
         rig.play([Poke(0.02, "right")])
         rig.next_trial(trial(f"s/{i}"))
         happened = rig.what_happened()
@@ -115,7 +128,7 @@ def test_lost_and_double_datagrams_change_nothing(
         assert happened.response_time_s == pytest.approx(0.02, abs=1e-6)
     rig.give_reward(2.0)
     lines = [line.split() for line in (tmp_path / "valve").read_text().splitlines()]
-    assert [ul for *_, ul in lines] == ["3"] * 6 + ["2"]
+    assert [ul for *_, ul in lines] == ["3"] * 4 + ["2"]
 
 
 def test_a_trial_that_nobody_acknowledges_is_a_fault(
@@ -154,7 +167,7 @@ def test_a_rig_that_does_not_confirm_its_safe_state_hears_no_more(
 
 @pytest.mark.parametrize("again", [True, False])
 def test_a_peer_that_dies_in_a_trial_is_a_fault(
-    held: contextlib.ExitStack, again: bool
+    held: contextlib.ExitStack, again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Started anew it knows nothing of the trial, and does not run it."""
     address = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
@@ -166,12 +179,14 @@ def test_a_peer_that_dies_in_a_trial_is_a_fault(
         first.wait()
     if again:
         held.enter_context(peer("zeromq_peer.py", address))
-    expected = "knows nothing of trial s/0" if again else "silent for 3 s"
+    else:
+        monkeypatch.setattr(bridge, "SILENT_S", 0.8)
+    expected = "knows nothing of trial s/0" if again else r"silent for 0.8 s"
     with pytest.raises(RigFault, match=expected):
         rig.what_happened()
 
 
-def test_a_request_that_gets_lost_is_made_again(held: contextlib.ExitStack) -> None:
+def test_a_request_that_gets_lost_is_made_again() -> None:
     """By a peer that takes a request, says nothing, and then lives on."""
     context = zmq.Context()
     address = f"tcp://127.0.0.1:{free_port(socket.SOCK_STREAM)}"
@@ -220,8 +235,8 @@ MALFORMED = {
     b"[]": "message that is not understood",
     b"{": "message that is not understood",
     b'{"what":"gone"}': "message that is not understood",
-    b'{"what":"happened","uid":"s/0","delivered_microlitre":-1}': "delivered_microlitre",
-    b'{"what":"happened","uid":"s/0","delivered_microlitre":NaN}': "delivered_microlitre",
+    b'{"what":"happened","uid":"s/0","delivered_microlitre":-1}': "delivered_micro",
+    b'{"what":"happened","uid":"s/0","delivered_microlitre":NaN}': "delivered_micro",
     b'{"what":"happened","uid":"s/0","reaction_time":0.3}': "reaction_time: Extra",
     b'{"what":"happened","uid":"s/0","side":"middle"}': "side",
     b'{"what":"happened","uid":"s/0","outcome":"great"}': "outcome",
@@ -248,12 +263,16 @@ def test_a_malformed_reply_is_a_fault_that_says_what(reply: bytes) -> None:
     served.start()
     rig = ZeroMq(address=address).open()
     with pytest.raises(RigFault, match=MALFORMED[reply]):
-        rig.next_trial(trial())
-        rig.what_happened()
+        _run(rig)
     rig.close()
     over.set()
     served.join()
     context.term()
+
+
+def _run(rig: BridgeRig) -> None:
+    rig.next_trial(trial())
+    rig.what_happened()
 
 
 def datagram(address: str, *arguments: Any) -> bytes:
@@ -326,9 +345,9 @@ class OscRig:
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_datagrams_are_faults_that_say_what(odd: bytes) -> None:
     peer = OscRig()
+    peer.rig.next_trial(trial())
+    peer.say(odd)
     with pytest.raises(RigFault, match=ODD[odd]):
-        peer.rig.next_trial(trial())
-        peer.say(odd)
         peer.rig.what_happened()
     peer.close()
 
@@ -382,7 +401,7 @@ def test_a_port_in_use_is_told() -> None:
         port = other.getsockname()[1]
         with pytest.raises(RigFault, match=f"cannot hear OSC at 127.0.0.1:{port}"):
             Osc(listen_port=port).open()
-    with pytest.raises(RigFault, match="no rig said hello within 0.3 s"):
+    with pytest.raises(RigFault, match=r"no rig said hello within 0.3 s"):
         Osc(port=free_port(), listen_port=free_port(), open_s=0.3).open()
 
 

@@ -238,6 +238,7 @@ def test_choices_by_keys_and_leaving_by_escape(
     assert int(table[-1]["points"]) == sum(won)
 
 
+@pytest.mark.slow
 def test_a_script_of_ones_own(
     journal: Journal, screen: Display, tmp_path: Path
 ) -> None:

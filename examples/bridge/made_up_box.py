@@ -19,17 +19,17 @@ class Box:
         """``valve_log`` is a file that each opening of the valve is written to."""
         self._log = Path(valve_log) if valve_log else None
         self._heard = time.monotonic()
+        self._session, self._dry, self.running = "", True, ""
         self.script: dict[str, list[Any]] = {}
-        self.make_safe()
-        self._session = ""
+        self._results: dict[str, dict[str, Any]] = {}
+        self._given: dict[str, float] = {}
 
     def hello(self, message: dict[str, Any]) -> dict[str, Any]:
         """Who this is, and its limits; a new session begins."""
         if message["session"] != self._session:
             self.make_safe()
             self._session, self._dry = message["session"], False
-            self._results: dict[str, dict[str, Any]] = {}
-            self._given: dict[str, float] = {}
+            self._results, self._given = {}, {}
         limits = {"trial_microlitre": 6.0, "session_microlitre": 2000.0}
         can = {"watchdog_s": WATCHDOG_S, "plays": True, "gives": True}
         return {"version": 1, "name": "made-up box", **limits, **can}
@@ -38,13 +38,16 @@ class Box:
         """A message came."""
         self._heard = time.monotonic()
 
-    def start(self, trial: dict[str, Any]) -> None:
-        """Run it, unless it has run or another one runs."""
-        if self.running or trial["uid"] in self._results:
-            return
+    def start(self, trial: dict[str, Any]) -> str:
+        """Run it, unless it runs or has run; returns why not, if it cannot."""
+        if trial["uid"] in (self.running, *self._results):
+            return ""
+        if self.running or not self._session:
+            return "busy" if self.running else "say hello first"
         self._trial, self._begun, self._dry = trial, time.monotonic(), False
         self.running = str(trial["uid"])
         self._pokes = sorted(self.script.pop(self.running, []))
+        return ""
 
     def tend(self) -> None:
         """What is due now."""
@@ -77,12 +80,12 @@ class Box:
             self._valve(order["uid"], volume)
         return self._given[order["uid"]]
 
-    def make_safe(self) -> None:
-        """All off; a trial under way is over."""
+    def make_safe(self, uid: str = "") -> None:
+        """All off; a trial under way is over, and this one, if it comes late."""
         self._dry = True
-        if getattr(self, "running", ""):
+        for one in {self.running, uid} - {"", *self._results}:
+            self.running = one
             self._over("aborted", None, 0.0)
-        self.running = ""
 
     def _over(self, outcome: str, side: str | None, seconds: float) -> None:
         volume = 0.0

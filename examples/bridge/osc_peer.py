@@ -10,12 +10,12 @@ import socket
 import sys
 from typing import Any
 
-from made_up_box import Box
+from made_up_box import Box  # type: ignore[import-not-found]
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.osc_packet import OscPacket
 
-TRIAL = ("uid", "index", "training", "left_microlitre", "right_microlitre")
-TRIAL += ("automatic_microlitre", "limit_microlitre", "valid_s")
+TRIAL = ["uid", "index", "training", "left_microlitre", "right_microlitre"]
+TRIAL += ["automatic_microlitre", "limit_microlitre", "valid_s"]
 TIMES = ("uid", "response_s", "left_aversive_s", "right_aversive_s")
 
 
@@ -28,7 +28,9 @@ def answer(what: str, args: list[Any], box: Box, bundle: dict[str, Any]) -> list
     elif what == "times":
         bundle.update(zip(TIMES, args, strict=False))
     elif what == "trial":
-        box.start({**bundle, **dict(zip(TRIAL, args, strict=True))})
+        why = box.start({**bundle, **dict(zip(TRIAL, args, strict=True))})
+        if why:
+            return ["fault", uid, why]
         return told(box, uid) or ["started", uid]
     elif what == "play":
         box.script[uid] = list(zip(args[1::2], args[2::2], strict=True))
@@ -41,7 +43,7 @@ def answer(what: str, args: list[Any], box: Box, bundle: dict[str, Any]) -> list
         order = {"uid": uid, "microlitre": args[1], "side": args[2]}
         return ["given", uid, box.give(order)]
     elif what == "safe":
-        box.make_safe()
+        box.make_safe(uid)
         return ["safe", ""]
     elif what == "alive":
         return told(box, uid) or ["alive", box.running]

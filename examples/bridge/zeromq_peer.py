@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import zmq
-from made_up_box import Box
+from made_up_box import Box  # type: ignore[import-not-found]
 
 
 def answer(message: dict[str, Any], box: Box) -> dict[str, Any]:
@@ -21,7 +21,8 @@ def answer(message: dict[str, Any], box: Box) -> dict[str, Any]:
     if what == "hello":
         return {"what": "hello", "session": message["session"], **box.hello(message)}
     if what == "trial":
-        box.start(message)  # only if this uid has not run
+        if why := box.start(message):
+            return {"what": "fault", "uid": uid, "reason": why}
         return box.happened(uid) or {"what": "started", "uid": uid}
     if what == "play":
         box.script[uid] = message["pokes"]
@@ -29,7 +30,7 @@ def answer(message: dict[str, Any], box: Box) -> dict[str, Any]:
     if what == "reward":
         return {"what": "given", "uid": uid, "microlitre": box.give(message)}
     if what == "safe":
-        box.make_safe()
+        box.make_safe(uid)
         return {"what": "safe"}
     return box.happened(uid) or {"what": "alive", "uid": box.running}  # "alive"
 

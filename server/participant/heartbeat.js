@@ -2,6 +2,8 @@
 
 import { Refused } from "./client.js";
 
+const LONGEST_MS = 5_000; // an emergency stop is heard of within this
+
 export class Heartbeat {
   #over = false;
   #wake = () => {};
@@ -11,7 +13,7 @@ export class Heartbeat {
   constructor(line, assignment, ended) {
     this.line = line;
     this.session = assignment.session;
-    this.pauseMs = 1000 * assignment.heartbeat_s;
+    this.pauseMs = Math.min(1000 * assignment.heartbeat_s, LONGEST_MS);
     this.ended = ended;
     this.ticker = new Worker(new URL("ticker.js", import.meta.url));
     this.ticker.onmessage = () => this.#wake();

@@ -11,6 +11,7 @@ const ms = (value) => Math.round(100 * value) / 100;
 
 export class Stage {
   points = 0;
+  #answers = 0; // since the page was loaded
   #cut = null; // why a trial is not gone on with
 
   constructor(screens, asks, task, frameMs) {
@@ -143,7 +144,9 @@ export class Stage {
       this.#wipe();
       times.offset = await frame();
     }
-    return this.#answer(given, times, shown, { frames_dropped: dropped, hidden_ms: ms(hiddenMs) });
+    this.#state("answered");
+    this.screens.view.dataset.answers = ++this.#answers;
+    return this.#answer(given, times, shown, { frames_dropped: dropped, hidden_s: ms(hiddenMs) / 1000 });
   }
 
   /** Take the stimulus away when its time is over; note the first frame without it. */
@@ -159,7 +162,7 @@ export class Stage {
 
   #answer(given, times, shown, seen) {
     const clocks = {
-      onset_ms: ms(times.onset),
+      onset_s: ms(times.onset) / 1000,
       shown_s: ms(times.offset - times.onset) / 1000,
       full_screen: document.fullscreenElement ? 1 : 0,
       ...seen,

@@ -91,7 +91,7 @@ async function played(buffer, at) {
     draw: at.cross,
     begin: () => at.sound.play(buffer),
     end: () => at.sound.stop(),
-    clocks: { audio_latency_ms: at.sound.latencyMs },
+    clocks: { audio_latency_s: at.sound.latencyMs / 1000 },
   };
 }
 

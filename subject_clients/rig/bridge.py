@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import threading
 import time
 import uuid
@@ -47,6 +48,8 @@ FROZEN_S = 1.0
 LOST_AFTER = 3
 """So many times the rig says that it runs another trial or none, until we believe."""
 
+_UNCONFIRMED = "the rig did not confirm that it is safe: look at it now"
+
 _Seconds = Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)]
 
 
@@ -79,7 +82,8 @@ class BridgeRig:
         self._told: HappenedWord | None = None
         self._fault: RigFault | None = None
         self._stopped: str | None = None
-        self._mute, self._idle, self._heard_at = False, 0, 0.0
+        self._acknowledged, self._idle = False, 0
+        self._mute, self._heard_at = False, 0.0
         self._script: Sequence[Poke] | None = None
         self._trial: RigTrial | None = None
         self._line = Line(wire, self._heard, self._failed)
@@ -109,8 +113,11 @@ class BridgeRig:
         script, self._script = self._script, None
         with self._news:
             self._raise_fault()
+            if self._mute:
+                raise RigFault(_UNCONFIRMED + ". Then start again")
             self._uid, self._trial, self._begun = uid, trial, time.monotonic()
-            self._told, self._stopped, self._idle = None, None, 0
+            self._told, self._stopped = None, None
+            self._acknowledged, self._idle = False, 0
         say = partial(self._as_word, trial, uid)
         self._check(trial, say())
         if script is not None:
@@ -146,7 +153,7 @@ class BridgeRig:
             self._stopped = reason or "safe state"
             self._news.notify_all()
             self._line.cancel(RigFault(f"made safe: {self._stopped}"))
-            word = SafeWord(reason=reason[:100])
+            word = SafeWord(uid=self._uid, reason=reason[:100])
             ask = self._put(lambda: word, lambda heard: isinstance(heard, Safe), True)
         try:
             confirmed = ask.wait() is not None
@@ -156,8 +163,7 @@ class BridgeRig:
         self._mute = not confirmed
         if not confirmed:
             raise RigFault(
-                "the rig did not confirm that it is safe: look at it now. "
-                f"Its watchdog acts after {self.limits.watchdog_s:g} s"
+                f"{_UNCONFIRMED}. Its watchdog acts after {self.limits.watchdog_s:g} s"
             )
 
     def close(self) -> None:
@@ -202,7 +208,8 @@ class BridgeRig:
     def _as_word(self, trial: RigTrial, uid: str) -> TrialWord:
         """The trial, with what is left of its time."""
         left_s = self._begun + trial.valid_s - MARGIN_S - time.monotonic()
-        return TrialWord.of(trial, uid, max(left_s, 0.0), self._section.response_s)
+        whole_ms = math.floor(max(left_s, 0.0) * 1000) / 1000
+        return TrialWord.of(trial, uid, whole_ms, self._section.response_s)
 
     def _check(self, trial: RigTrial, word: TrialWord) -> None:
         """Whether the rig can have this trial."""
@@ -239,6 +246,8 @@ class BridgeRig:
                 self._fault = None  # it is told here
             raise RigFault(f"the rig refused {what}: {reply.reason}")
         if reply is None:
+            with self._news:
+                self._raise_fault()  # which may say why
             raise RigFault(
                 f"the rig did not acknowledge {what} within "
                 f"{self._section.answer_s:g} s"
@@ -266,11 +275,13 @@ class BridgeRig:
                 self._told = word
             elif isinstance(word, Fault) and word.uid in ("", self._uid):
                 self._fault = RigFault(f"the rig reports a fault: {word.reason}")
-            elif isinstance(word, Living):
+            elif isinstance(word, Started) and word.uid == self._uid:
+                self._acknowledged = True
+            elif isinstance(word, Living) and self._acknowledged:
                 self._idle = 0 if word.uid == self._uid else self._idle + 1
             elif isinstance(word, Safe) and word.reason not in ("", self._stopped):
                 _LOG.warning("the rig has made itself safe: %s", word.reason)
-            elif isinstance(word, HappenedWord | Welcome):
+            elif isinstance(word, HappenedWord | Welcome | Fault):
                 _LOG.info("late, double or foreign, ignored: %r", word)
             self._news.notify_all()
 

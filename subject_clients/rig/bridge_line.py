@@ -129,7 +129,7 @@ class Line:
         try:
             while not self._over:
                 self._turn()
-        except OSError as error:
+        except Exception as error:  # nobody may wait for a thread that is dead
             self._lose(RigFault(f"the connection to the rig is lost: {error}"))
         else:
             self._lose(RigFault("the connection to the rig is closed"))

@@ -115,6 +115,8 @@ class SafeWord(Word):
     """All off and closed, now, and the trial is over; answered by ``safe``."""
 
     what: Literal["safe"] = "safe"
+    uid: Uid = ""
+    """The last trial that was sent: it does not run any more, even if it comes late."""
     reason: str = ""
 
 

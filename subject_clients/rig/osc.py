@@ -5,6 +5,7 @@ A datagram may get lost or come twice: what matters is acknowledged and said aga
 
 import logging
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ TO_RIG: dict[str, tuple[str, ...]] = {
         "valid_s",
     ),
     "reward": ("uid", "microlitre", "side"),
-    "safe": ("reason",),
+    "safe": ("uid", "reason"),
     "alive": ("uid",),
 }
 """Arguments of each address, in order; ``stimulus``, ``extra``, ``play`` are longer."""
@@ -213,7 +214,19 @@ def _listed(what: str, names: list[str], values: Mapping[str, Any]) -> list[Any]
 
 
 def _of(word: ToRig, address: str) -> Any:
-    return _message(address, [getattr(word, name) for name in TO_RIG[address]])
+    values = [getattr(word, name) for name in TO_RIG[address]]
+    return _message(address, [single(value) for value in values])
+
+
+def single(value: Any) -> Any:
+    """A number as OSC carries it, which never is more: a limit stays a limit."""
+    if not isinstance(value, float):
+        return value
+    packed = struct.pack(">f", value)
+    (near,) = struct.unpack(">f", packed)
+    if near > value:  # all of these are 0 or above: one step down
+        (near,) = struct.unpack(">f", (int.from_bytes(packed) - 1).to_bytes(4))
+    return near
 
 
 def _message(address: str, arguments: list[Any]) -> Any:

@@ -49,7 +49,7 @@ class ZeroMqWire:
     def __init__(self, zmq: Any, address: str) -> None:
         """``zmq`` is the module."""
         self._zmq, self._address = zmq, address
-        self._due: deque[bytes] = deque()
+        self._due: deque[bytes] = deque(maxlen=8)
         self._asked_at: float | None = None
         self._context = zmq.Context()
         self._socket = self._connected()

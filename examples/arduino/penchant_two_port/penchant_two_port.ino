@@ -76,7 +76,7 @@ bool emergency() { return stopped || digitalRead(EMERGENCY_PIN) == EMERGENCY_ACT
 
 uint32_t msOf(float seconds, uint32_t most) {
   if (!(seconds > 0)) return 0;
-  return seconds * 1000 < most ? (uint32_t)(seconds * 1000) : most;
+  return seconds * 1000 < most ? (uint32_t)(seconds * 1000 + 0.01) : most;
 }
 
 void say(Text what, const char *uid) {
@@ -184,7 +184,7 @@ void endOfWindow() {
 }
 
 void pay() {
-  if (valves.isOpen()) return; // a free reward: wait for its end
+  if (valves.isOpen() || freeOpen) return; // a free reward: wait for its end
   uint32_t elapsed = millis() - begun;
   if (elapsed + openMsFor(paySide, payMicrolitre) > trial.validMs) {
     go(DRINK); // too late: nothing
@@ -293,12 +293,24 @@ bool knownUid(uint32_t hash) {
   return false;
 }
 
+void remember(uint32_t hash) {
+  seen[seenNext] = hash;
+  seenNext = (seenNext + 1) % UIDS;
+}
+
 Text refusal(const Trial &wanted) {
   float most = max(wanted.automaticMicrolitre, wanted.limitMicrolitre);
   most = max(most, max(wanted.microlitre[LEFT], wanted.microlitre[RIGHT]));
   if (emergency()) return F("the emergency input is active");
   if (step != IDLE) return F("another trial is running");
   if (most > MOST_TRIAL_MICROLITRE) return F("more than MOST_TRIAL_MICROLITRE");
+  if (most > valves.left()) return F("MOST_SESSION_MICROLITRE is spent");
+  if (wanted.counting && wanted.validMs < DELAY_MS + wanted.windowMs) {
+    return F("valid_s is too short for the window");
+  }
+  uint32_t longest = max(wanted.aversiveMs[LEFT], wanted.aversiveMs[RIGHT]);
+  longest = max(longest, wanted.automaticAversiveMs);
+  if (longest > MOST_AVERSIVE_MS) return F("longer than MOST_AVERSIVE_MS");
   for (uint8_t side = LEFT; side <= RIGHT; side++) {
     if (openMsFor((Side)side, most) > MOST_OPEN_MS) return F("longer than MOST_OPEN_MS");
   }
@@ -311,7 +323,7 @@ void readTrial(Trial &t) {
   t.microlitre[RIGHT] = numberOf(json, F("right_microlitre"), 0);
   t.automaticMicrolitre = numberOf(json, F("automatic_microlitre"), 0);
   t.limitMicrolitre = numberOf(json, F("limit_microlitre"), 0);
-  const uint32_t most = MOST_AVERSIVE_MS;
+  const uint32_t most = MOST_AVERSIVE_MS + 1; // which is refused
   t.aversiveMs[LEFT] = msOf(numberOf(json, F("left_aversive_s"), 0), most);
   t.aversiveMs[RIGHT] = msOf(numberOf(json, F("right_aversive_s"), 0), most);
   t.automaticAversiveMs =
@@ -347,8 +359,7 @@ void onTrial(const char *uid) {
   }
   strcpy(wanted.uid, uid);
   trial = wanted;
-  seen[seenNext] = hash;
-  seenNext = (seenNext + 1) % UIDS;
+  remember(hash);
   memset(&result, 0, sizeof result);
   result.outcome = F("responded");
   result.side = NONE;
@@ -427,6 +438,7 @@ void onMessage() {
   bool named = textOf(in.text, F("uid"), uid, sizeof uid) && uid[0];
   if (strcmp_P(what, PSTR("safe")) == 0) {
     makeSafe();
+    if (named && !knownUid(hashOf(uid))) remember(hashOf(uid)); // it may come late
     out.begin(F("safe"));
     out.end();
   } else if (strcmp_P(what, PSTR("hello")) == 0) {
@@ -435,6 +447,8 @@ void onMessage() {
     onAlive(uid);
   } else if (!named) {
     fault("", F("a message without a uid, or with one that is too long"));
+  } else if (!session[0]) { // the board has started anew: it has forgotten all
+    fault(uid, F("say hello first"));
   } else if (strcmp_P(what, PSTR("trial")) == 0) {
     onTrial(uid);
   } else if (strcmp_P(what, PSTR("play")) == 0) {
@@ -481,7 +495,7 @@ void loop() {
   sense(); // also between trials, so that who stays in a port makes no new poke
   if (step != IDLE) runTrial();
   runFreeReward();
-  switch (in.read()) {
+  switch (valves.closesSoon() ? Reader::NOTHING : in.read()) {
     case Reader::WHOLE:
       onMessage();
       break;

@@ -32,8 +32,8 @@ const float RIGHT_DEAD_MS = 0.0;
 const float MOST_TRIAL_MICROLITRE = 6;     // in a trial, and for a free reward
 const float MOST_SESSION_MICROLITRE = 2000; // since the board was started
 const uint16_t MOST_OPEN_MS = 100;         // a valve, at a time
-const uint32_t MOST_TRIAL_MS = 120000;     // a trial
-const uint32_t MOST_AVERSIVE_MS = 10000;   // a puff or time-out
+const uint32_t MOST_TRIAL_MS = 600000;     // a trial
+const uint32_t MOST_AVERSIVE_MS = 60000;   // a puff or time-out
 const uint32_t WATCHDOG_MS = 1500;         // all off if the computer is silent for so long
 
 // ---- times -------------------------------------------------------------------------

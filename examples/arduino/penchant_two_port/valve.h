@@ -43,13 +43,22 @@ class Valves {
 
   bool isOpen() const { return side_ != NONE; }
 
+  // Whether it closes within 20 ms: then nothing may take long.
+  bool closesSoon() const {
+    return isOpen() && micros() - opened_us_ + 20000 >= target_us_;
+  }
+
+  // What may still be given, in microlitres.
+  float left() const {
+    return max(MOST_SESSION_MICROLITRE - (float)(sessionNanolitres / 1000.0), 0.0f);
+  }
+
   // Opens, within the board's limits; false if nothing is given.
   bool open(Side side, float microlitre) {
     lastNanolitres = 0;
     limited = false;
     if (isOpen() || !(microlitre > 0)) return false;
-    float left = MOST_SESSION_MICROLITRE - sessionNanolitres / 1000.0;
-    float volume = min(microlitre, min(MOST_TRIAL_MICROLITRE, max(left, 0.0f)));
+    float volume = min(microlitre, min(MOST_TRIAL_MICROLITRE, left()));
     uint32_t ms = min(openMsFor(side, volume), (uint32_t)MOST_OPEN_MS);
     limited = volume < microlitre || ms == MOST_OPEN_MS;
     if (ms == 0) return false;
