@@ -7,7 +7,7 @@ import json
 import sys
 
 from subject_clients.rig.serial_board import SerialBoard
-from subject_clients.rig.trial import Reinforcer, RigTrial
+from subject_clients.tasks.trial import Reinforcer, RigTrial
 
 
 def main(port: str, fields: str) -> None:

@@ -22,8 +22,8 @@ from subject_clients.rig.adapter import RigFault
 from subject_clients.rig.bridge import BridgeRig
 from subject_clients.rig.osc import Osc
 from subject_clients.rig.self_check import BEHAVIOURS, Behaviour, SelfCheck
-from subject_clients.rig.trial import Poke, Reinforcer, RigTrial
 from subject_clients.rig.zeromq import ZeroMq
+from subject_clients.tasks.trial import Poke, Reinforcer, RigTrial
 from subject_clients.tasks.two_port import TwoPort
 
 Opened = Callable[..., BridgeRig]

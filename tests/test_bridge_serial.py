@@ -31,8 +31,8 @@ from subject_clients.rig.adapter import CanPlay, HasFreeReward, RigFault
 from subject_clients.rig.bridge import BridgeRig
 from subject_clients.rig.self_check import SelfCheck
 from subject_clients.rig.serial_board import SerialBoard, framed, unframed
-from subject_clients.rig.trial import NOTHING, Poke, Reinforcer, RigTrial
 from subject_clients.tasks.go_no_go import GoNoGo
+from subject_clients.tasks.trial import NOTHING, Poke, Reinforcer, RigTrial
 from subject_clients.tasks.two_port import TwoPort
 
 MS_PER_MICROLITRE = 8.0

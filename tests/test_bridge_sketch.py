@@ -19,7 +19,7 @@ from subject_clients.rig.bridge_words import (
     TrialWord,
 )
 from subject_clients.rig.serial_board import framed
-from subject_clients.rig.trial import Reinforcer, RigTrial
+from subject_clients.tasks.trial import Reinforcer, RigTrial
 
 MS_PER_MICROLITRE = 8.0
 GRAIN_MS = 0.3
