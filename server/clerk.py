@@ -284,6 +284,7 @@ class Clerk:
             next_trial=len(session.answers),
             lease_s=self._leases.lease_s,
             heartbeat_s=self._leases.heartbeat_s,
+            began_at=self._guard.began(session.opened.session),
         )
 
     def _trial(self, session: Session, index: int) -> Trial:

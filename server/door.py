@@ -96,6 +96,7 @@ class Door:
         self, invitation: str, person: str | None, held: str | None, address: str
     ) -> str:
         """A link for whoever follows an invitation; raises :class:`ProtocolError`."""
+        self._limits.message(f"invitation {address}")
         with self._counting(address):
             study = self._invitations.opened(invitation).study
             if study not in self.studies.names:  # before a place in it is taken

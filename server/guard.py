@@ -106,6 +106,10 @@ class Guard:
             case AlarmRaised(name="breach"):
                 self._breaches.append((at, Breach(fact.subject, fact.detail)))
 
+    def began(self, session: str) -> float | None:
+        """When a session began that is not over."""
+        return self._begun.get(session)
+
     def admit(self, subject: str, rig: str, session: str) -> None:
         """Let a subject begin a session; raises :class:`ProtocolError`."""
         self._release()

@@ -11,10 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 PROTOCOL = 1
 """Version of the protocol, stated in ``hello``."""
-
 MAX_MESSAGE_BYTES = 1 << 20
 """Largest message that the server reads (1 MiB)."""
-
 MAX_ENTRIES = 64
 """Most capabilities that a client may state, and most clocks of a response."""
 
@@ -202,7 +200,7 @@ class Trial(_Message):
     uid: str
     """Its name, to be repeated in the response."""
     index: int
-    """Its place in the session, from 0."""
+    """From 0."""
     phase: Literal["training", "test"]
     x: list[float]
     """The stimulus in the coordinates of its space."""
@@ -236,6 +234,8 @@ class Assignment(_Message):
     """Silent for longer it is lost, and its candidate may go to another subject."""
     heartbeat_s: float
     """How often to send ``heartbeat``."""
+    began_at: float | None = None
+    """In seconds since 1970: sessions of two journals may have the same name."""
 
 
 class Ack(_Message):

@@ -52,6 +52,28 @@ class GivesRewards(Protocol):
 
 
 @runtime_checkable
+class LimitsRewards(Protocol):
+    """An adapter with limits of its own for what an operator wishes."""
+
+    def allowed(self, microlitre: float) -> float:
+        """How much of it may be given now; it counts as given from here on."""
+        ...
+
+
+@runtime_checkable
+class CanHold(Protocol):
+    """An adapter at which somebody can pause."""
+
+    def hold(self) -> bool:
+        """Wait while it is paused; returns whether it was.
+
+        Called before a trial is shown, which is asked for anew after a pause: its
+        grant has grown old.
+        """
+        ...
+
+
+@runtime_checkable
 class HasSafeState(Protocol):
     """An adapter of a rig that can harm: dry, dark and still."""
 

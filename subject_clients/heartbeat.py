@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from server.protocol import Alive, Assignment, Control, Done, FreeReward, Reply
-from subject_clients.adapter import Adapter, GivesRewards, HasSafeState
+from subject_clients.adapter import Adapter, GivesRewards, HasSafeState, LimitsRewards
 from subject_clients.line import Line, Refused
 
 _LOG = logging.getLogger(__name__)
@@ -180,10 +180,15 @@ class Heartbeat:
         if not box.seen(reward.uid):
             if self._fuse.tripped:
                 return
-            given = {"microlitre": reward.microlitre, "how": "free"}
+            microlitre = reward.microlitre
+            if isinstance(self._adapter, LimitsRewards):
+                microlitre = self._adapter.allowed(microlitre)
+            if microlitre <= 0:
+                return  # the wish stays
+            given = {"microlitre": microlitre, "how": "free"}
             message = {"session": self._session, "uid": reward.uid, "reward": given}
             box.put("rewarded", message, once=reward.uid)
-            self._adapter.give_reward(reward.microlitre)
+            self._adapter.give_reward(microlitre)
         for entry in box.pending():
             if entry.once == reward.uid:
                 with contextlib.suppress(Refused):  # the box has it, or sets it aside

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from server.protocol import PROTOCOL, Ack, Assignment, Done, Reply, Trial, Wait
-from subject_clients.adapter import Adapter, Answer, GiveUp
+from subject_clients.adapter import Adapter, Answer, CanHold, GiveUp
 from subject_clients.heartbeat import Fuse, Heartbeat
 from subject_clients.line import Line, Refused
 from subject_clients.outbox import Memory, Outbox
@@ -76,7 +76,9 @@ class Subject:
         while not isinstance(due, Done):
             if stopped := fuse.stopped():
                 return stopped
-            if isinstance(due, Trial):
+            if isinstance(self._adapter, CanHold) and self._adapter.hold():
+                due = self._due(session)
+            elif isinstance(due, Trial):
                 due = self._shown(session, due, fuse, heart)
             else:  # paused
                 self._sleep(due.retry_after_s)

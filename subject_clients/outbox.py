@@ -204,7 +204,7 @@ class Outbox:
         finally:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | _BINARY)
         self._size = len(content)
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def _append(self, line: bytes, sync: bool) -> None:
         if self._file is None:
@@ -337,7 +337,7 @@ def _append_to(path: Path, content: bytes) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-    _sync_folder(path)
+    sync_folder(path)
 
 
 def _write(file: int, content: bytes) -> None:
@@ -345,7 +345,7 @@ def _write(file: int, content: bytes) -> None:
         content = content[os.write(file, content) :]
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """A new name is durable when its folder is; Windows sees to that itself."""
     if os.name == "posix":
         folder = os.open(path.absolute().parent, os.O_RDONLY)

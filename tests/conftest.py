@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import pytest
+from rigs import Builder, Clock
 from small_study import open_desk
 
 from server.desk import Desk
@@ -27,6 +28,20 @@ def _room_for_programs() -> Iterator[None]:
     if mappings.exists() and mappings.read_bytes().count(b"\n") > MOST_MAPPINGS:
         jax.clear_caches()  # type: ignore[no-untyped-call]
         gc.collect()
+
+
+@pytest.fixture
+def noon() -> Clock:
+    """Seconds since 1970 as a test sets them."""
+    return Clock()
+
+
+@pytest.fixture
+def build(tmp_path: Path, noon: Clock) -> Iterator[Builder]:
+    """Builds a rig around a box."""
+    builder = Builder(tmp_path, noon)
+    yield builder
+    builder.close()
 
 
 @pytest.fixture(scope="module")

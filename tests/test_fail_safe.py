@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 import requests
+from rigs import RIG_FILE
 from small_study import facts, study_text
-from test_rig import RIG_FILE
 
 from server.events import Responded, SessionEnded
 from server.journal import Journal

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from live_server import serving
+from rigs import SAFE_STUDY
 from scripted import Script, ack, assignment, whole_session
 from scripted import Watcher as Person
 from scripted import trial as plain_trial
 from small_study import facts, open_desk, small_study
-from test_rig import SAFE_STUDY
 
 from penchant import main
 from server.events import ClientSeen, Responded

@@ -2,20 +2,20 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from box import Box, Generous, Stuck
 from live_server import serving
+from rigs import LIMITS, SAFE_STUDY, TASK, Builder, Clock, choice
 from scripted import SESSION, Script, ack, assignment
-from scripted import trial as plain_trial
-from small_study import facts, open_desk, small_study, study_text
+from small_study import facts, open_desk, small_study
 
 from server.events import AlarmRaised, Responded, SessionEnded, SessionOpened
 from server.journal import Journal
-from server.protocol import Done, Grant, Reply, Trial
+from server.protocol import Done, Grant, Reply, Reward
 from subject_clients.adapter import GiveUp
 from subject_clients.loop import Subject
 from subject_clients.outbox import Outbox
@@ -25,87 +25,14 @@ from subject_clients.rig.config import LimitsSection
 from subject_clients.rig.ledger import Ledger
 from subject_clients.rig.local import LocalControl
 from subject_clients.rig.log import TrialLog
-from subject_clients.tasks.trial import RigTrial
-from subject_clients.tasks.two_port import TwoPort
+from subject_clients.tasks.trial import Happened, RigTrial
 from subject_clients.transport import Socket
-
-LIMITS = LimitsSection(trial_microlitre=4, session_microlitre=20, day_microlitre=30)
-TASK = TwoPort(reward_microlitre=3)
-SAFE_STUDY = study_text(
-    session='response = "choice"\ntest_repeats = 2\n\n[safety]\n'
-    "trial_microlitre = 5\nsession_microlitre = 10\nday_microlitre = 50\n"
-    "weight_fraction = 0"
-)
-RIG_FILE = """
-[rig]
-name = "box-3"
-server = "{url}"
-hardware = "callable"
-task = "two_port"
-folder = "box-3"
-[limits]
-trial_microlitre = 4
-session_microlitre = 20
-day_microlitre = 30
-[task]
-reward_microlitre = 3
-[hardware]
-run_trial = "box:run_trial"
-play = "box:play"
-give_reward = "box:give_reward"
-"""
-
-
-class Clock:
-    """Seconds since 1970, as a test sets them: noon of a day."""
-
-    def __init__(self) -> None:
-        self.now = 1_900_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def build(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Rig]]:
-    """Builds a rig around a box; its files stay from one to the next."""
-    held: list[Any] = []
-
-    def close() -> None:
-        while held:
-            held.pop().close()
-
-    def one(box: Any, limits: LimitsSection = LIMITS, task: Any = TASK) -> Rig:
-        close()  # as when a program ends
-        held.append(Ledger(tmp_path / "ledger.jsonl", limits, clock))
-        held.append(TrialLog(tmp_path / "trials.jsonl"))
-        control = LocalControl(lambda _: None)
-        rig = Rig("mouse-1", box, task, limits, held[0], held[1], control)
-        rig.begin(assignment(response=task.response))
-        return rig
-
-    yield one
-    close()
-
-
-def choice(index: int, most: float | None = 5.0, rewarded: str = "right") -> Trial:
-    """A training trial; with a grant unless ``most`` is None."""
-    grant = None if most is None else Grant(max_microlitre=most, valid_s=30.0)
-    shown = plain_trial(index, 0.5)
-    feedback = {"rewarded": rewarded}
-    return shown.model_copy(update={"grant": grant, "feedback": feedback})
-
 
 # --- limits ----------------------------------------------------------------------
 
 
 def test_a_trial_is_an_answer_with_its_reward_and_its_times(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     box = Box()
     answer = build(box).present(choice(0))
@@ -126,16 +53,14 @@ def test_a_trial_is_an_answer_with_its_reward_and_its_times(
 @pytest.mark.parametrize(
     ("most", "given"), [(5.0, 3.0), (2.0, 2.0), (0.0, 0.0), (None, 3.0)]
 )
-def test_the_grant_is_a_limit(
-    build: Callable[..., Rig], most: float | None, given: float
-) -> None:
+def test_the_grant_is_a_limit(build: Builder, most: float | None, given: float) -> None:
     box = Box()
     answer = build(box).present(choice(0, most))
     assert sum(microlitre for _, microlitre in box.valve) == given
     assert (answer.reward is None) == (given == 0)
 
 
-def test_the_rig_has_limits_of_its_own(build: Callable[..., Rig], clock: Clock) -> None:
+def test_the_rig_has_limits_of_its_own(build: Builder, noon: Clock) -> None:
     """Of trial, session and day, over restarts, whatever a server grants."""
     box = Box()
     tight = LimitsSection(trial_microlitre=2, session_microlitre=5, day_microlitre=8)
@@ -148,7 +73,7 @@ def test_the_rig_has_limits_of_its_own(build: Callable[..., Rig], clock: Clock) 
     for i in range(4, 8):
         rig.present(choice(i))
     assert [ul for _, ul in box.valve[3:]] == [2.0, 1.0]  # the day's 8 are given
-    clock.now += 86_400
+    noon.now += 86_400
     build(box, tight).begin(assignment(session="tomorrow", response="choice"))
     build(box, tight).present(choice(9))
     assert sum(ul for _, ul in box.valve) == 8  # of its first session, which has had 5
@@ -159,20 +84,21 @@ def test_the_rig_has_limits_of_its_own(build: Callable[..., Rig], clock: Clock) 
 
 
 def test_a_free_reward_is_within_the_limits_and_counts(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     box = Box()
     limits = LimitsSection(trial_microlitre=4, session_microlitre=6, day_microlitre=9)
     rig = build(box, limits)
     for microlitre in (10, 1, 5, 5):
-        rig.give_reward(microlitre)
+        if (allowed := rig.allowed(microlitre)) > 0:
+            rig.give_reward(allowed)
     assert [ul for _, ul in box.valve] == [4.0, 1.0, 1.0]
     rig.present(choice(0))
     assert len(box.valve) == 3
 
 
 def test_a_rig_without_a_valve_of_its_own_gives_no_free_reward(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     assert hasattr(build(Box()), "give_reward")
     assert not hasattr(build(Stuck.__new__(_NoValve)), "give_reward")
@@ -184,7 +110,7 @@ class _NoValve:
 
 
 def test_a_rig_that_gave_too_much_tells_so_and_then_stops(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     rig = build(Generous())
     answer = rig.present(choice(0, most=2.0))
@@ -198,14 +124,16 @@ def test_a_rig_that_gave_too_much_tells_so_and_then_stops(
 
 
 def test_a_trial_that_a_crash_cut_off_is_never_rewarded_again(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     """Nobody knows what the box gave: all it was allowed counts."""
-    box = Stuck()
-    rig = build(box)
-    threading.Timer(0.05, box.safe_state, ["power failed"]).start()
-    with pytest.raises(RigFault, match="made safe"):
-        rig.present(choice(0))
+
+    class Killed(Box):
+        def what_happened(self) -> Happened:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(Killed()).present(choice(0))
     again = Box()
     answer = build(again).present(choice(0))
     assert again.valve == []
@@ -216,7 +144,7 @@ def test_a_trial_that_a_crash_cut_off_is_never_rewarded_again(
 
 
 def test_what_was_written_down_before_a_crash_is_the_answer_after_it(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     box = Box()
     before = build(box).present(choice(0))  # and then the program dies
@@ -225,9 +153,7 @@ def test_what_was_written_down_before_a_crash_is_the_answer_after_it(
     assert len(box.valve) == 1
 
 
-def test_a_torn_record_is_no_obstacle(
-    build: Callable[..., Rig], tmp_path: Path
-) -> None:
+def test_a_torn_record_is_no_obstacle(build: Builder, tmp_path: Path) -> None:
     build(Box()).present(choice(0))
     for name in ("ledger.jsonl", "trials.jsonl"):
         with (tmp_path / name).open("ab") as file:
@@ -237,9 +163,9 @@ def test_a_torn_record_is_no_obstacle(
     for name in ("ledger.jsonl",):
         lines = (tmp_path / name).read_text().splitlines()
         assert [json.loads(line).get("may") for line in lines] == [
-            f"{SESSION}/0",
+            f"small@0.000000/{SESSION}/0",
             None,
-            f"{SESSION}/1",
+            f"small@0.000000/{SESSION}/1",
             None,
         ]
     whole = build(Box()).present(choice(1))
@@ -261,6 +187,28 @@ def test_two_clients_cannot_run_one_rig(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger.jsonl", LIMITS).close()
 
 
+def test_trials_of_another_journal_are_other_trials(build: Builder) -> None:
+    """A pilot's sessions have the names that those of the study will have."""
+    build(Box()).present(choice(0))
+    box = Box()
+    rig = build(box)
+    rig.begin(assignment(response="choice", began_at=1_900_000_000.0))
+    assert rig.present(choice(0)).value == 1.0
+    assert box.valve == [(f"{SESSION}/0", 3.0)]
+
+
+def test_hardware_that_fails_is_told_of_then_nothing_goes_on(
+    build: Builder,
+) -> None:
+    box = Stuck()
+    rig = build(box)
+    threading.Timer(0.05, box.safe_state, ["cable"]).start()
+    answer = rig.present(choice(0))
+    assert (answer.outcome, answer.reward) == ("aborted", Reward(microlitre=3.0))
+    with pytest.raises(RigFault, match=r"trial .*/0: made safe within a trial"):
+        rig.present(choice(1))
+
+
 # --- at the rig ------------------------------------------------------------------
 
 
@@ -270,7 +218,10 @@ def test_an_emergency_at_the_rig_ends_a_trial_at_once(tmp_path: Path) -> None:
     log = TrialLog(tmp_path / "trials.jsonl")
     rig = Rig("mouse-1", box, TASK, LIMITS, ledger, log, control)
     script = Script(
-        assignment(response="choice"), choice(0), Done(study=False, reason="abandoned")
+        assignment(response="choice"),
+        choice(0),
+        ack(0),
+        Done(study=False, reason="abandoned"),
     )
     done: list[Done] = []
     subject = Subject("mouse-1", rig, script)
@@ -280,14 +231,17 @@ def test_an_emergency_at_the_rig_ends_a_trial_at_once(tmp_path: Path) -> None:
     control.key("e")
     thread.join(20)
     assert "emergency stop at the rig" in done[0].reason
-    assert script.kinds == ["hello", "next", "abandon"]
+    assert script.kinds == ["hello", "next", "respond", "abandon"]
+    told = script.heard[2][1]
+    assert told["outcome"] == "aborted"  # nobody knows whether the valve was open
+    assert told["reward"]["microlitre"] == 3.0
     assert box.safe[0] == "emergency stop at the rig"
     for held in (ledger, log):
         held.close()
 
 
 def test_an_emergency_as_a_trial_begins_is_not_undone_by_it(
-    build: Callable[..., Rig],
+    build: Builder,
 ) -> None:
     """Hardware leaves its safe state with each trial: it is asked for again."""
 
@@ -299,8 +253,8 @@ def test_an_emergency_as_a_trial_begins_is_not_undone_by_it(
 
     box = Late()
     rig = build(box)
-    with pytest.raises(GiveUp, match="fire"):
-        rig.present(choice(0))
+    assert rig.present(choice(0)).outcome == "aborted"  # it was not run
+    assert not box.running.is_set()
     assert box.safe == ["fire", "fire"]
     with pytest.raises(GiveUp, match="fire"):  # until a session begins
         rig.present(choice(1))
@@ -343,7 +297,7 @@ def test_pause_and_stop_wait_for_the_trial_under_way() -> None:
 
 @pytest.mark.parametrize("in_trial", [False, True])
 def test_the_rig_is_safe_when_a_grant_runs_out(
-    build: Callable[..., Rig], tmp_path: Path, in_trial: bool
+    build: Builder, tmp_path: Path, in_trial: bool
 ) -> None:
     """Whether the trial lasts too long or the server does not answer."""
     box = Stuck() if in_trial else Box()
@@ -375,8 +329,9 @@ def test_the_rig_is_safe_when_a_grant_runs_out(
     thread.join(20)
     (fault,) = faults
     assert "Look at the subject, then start again" in str(fault)
-    told = [] if in_trial else ["respond"]  # and never abandon: the session goes on
-    assert script.kinds == ["hello", "next", *told]
+    # And never abandon: the session goes on.
+    assert script.kinds == ["hello", "next", "respond"]
+    assert script.heard[2][1]["outcome"] == ("aborted" if in_trial else "responded")
     assert len(box.valve) == (0 if in_trial else 1)
 
 
@@ -390,7 +345,7 @@ def _soon(holds: Callable[[], bool]) -> bool:
 
 
 def test_a_session_in_a_rig_leaves_the_same_record_at_both_ends(
-    build: Callable[..., Rig], journal: Journal, tmp_path: Path
+    build: Builder, journal: Journal, tmp_path: Path
 ) -> None:
     desk = open_desk(journal, study=small_study(SAFE_STUDY), mode="live")
     box = Box()

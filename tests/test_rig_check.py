@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from box import Blind, Box, Eager, Generous, Swapped, TwoRewards
-from test_rig import RIG_FILE, TASK
+from rigs import RIG_FILE, TASK
 
 from subject_clients.rig.adapter import RigFault
 from subject_clients.rig.config import RigFile

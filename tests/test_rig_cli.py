@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from live_server import serving
+from rigs import RIG_FILE, SAFE_STUDY
 from small_study import facts, open_desk, small_study
-from test_rig import RIG_FILE, SAFE_STUDY
 
 from penchant import main
 from server.events import ClientSeen, SessionEnded

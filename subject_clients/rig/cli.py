@@ -73,15 +73,22 @@ def _check(file: RigFile) -> None:
     from rich.table import Table
 
     from subject_clients.rig.adapter import CanPlay
+    from subject_clients.rig.ledger import Ledger
     from subject_clients.rig.self_check import SelfCheck, record
 
-    hardware = file.hardware().open()
+    ledger = Ledger(file.folder / "ledger.jsonl", file.limits)  # no session meanwhile
+    try:
+        hardware = file.hardware().open()
+    except BaseException:
+        ledger.close()
+        raise
     try:
         ask = None if isinstance(hardware, CanPlay) else _asked
         limit, shown = file.limits.trial_microlitre, file.rig.check_stimulus
         findings = list(SelfCheck(hardware, file.task, limit, shown, ask).run())
     finally:
         hardware.close()
+        ledger.close()
     table = Table("scripted subject", "rewards", "expected", "microlitre", "expected")
     for one in findings:
         table.add_row(

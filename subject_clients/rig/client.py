@@ -12,6 +12,7 @@ from subject_clients.rig.config import LimitsSection
 from subject_clients.rig.ledger import DUST_MICROLITRE, Ledger
 from subject_clients.rig.local import LocalControl
 from subject_clients.rig.log import TrialLog
+from subject_clients.rig.sound import sound
 from subject_clients.tasks.task import Task, limited
 from subject_clients.tasks.trial import Happened, RigTrial
 
@@ -42,7 +43,7 @@ class Rig:
         self._subject, self._hardware, self._task = subject, hardware, task
         self._limits, self._ledger, self._log = limits, ledger, log
         self._control = control
-        self._session = ""
+        self._session = self._journal = ""
         self._fault: RigFault | None = None
         self._safe: str | None = None
         control.at_once = self.safe_state
@@ -57,7 +58,11 @@ class Rig:
                 f"task gives {self._task.response}: change [rig] task, or the study's "
                 "[session] response"
             )
-        self._session, self._safe = assignment.session, None
+        # Sessions of two studies, or of two journals of one, have the same names.
+        began_at = assignment.began_at or 0.0
+        self._journal = f"{assignment.study}@{began_at:.6f}/"
+        self._session = self._journal + assignment.session
+        self._safe = None
         self._log.write("session", subject=self._subject, session=self._session)
 
     def present(self, trial: Trial) -> Answer:
@@ -66,34 +71,49 @@ class Rig:
             raise GiveUp(reason)
         if self._fault is not None:
             raise self._fault
-        before = self._ledger.promised(trial.uid)
+        uid = self._journal + trial.uid
+        before = self._ledger.promised(uid)
         if before is not None:
-            return self._begun_before(trial, before)
+            return self._begun_before(uid, trial, before)
         laid_out = self._within_limits(trial)
         brings = (laid_out.left, laid_out.right, laid_out.automatic)
         most = max(reinforcer.microlitre for reinforcer in brings)
-        self._ledger.promise(trial.uid, self._subject, self._session, most)
-        self._log.write("trial", trial=laid_out)
+        allowed = self._ledger.reserve(uid, self._subject, self._session, most)
+        laid_out = limited(laid_out, min(allowed, most), laid_out.valid_s)
+        self._log.write("trial", uid=uid, trial=laid_out)
         happened = self._run(laid_out)
-        self._log.write("happened", uid=trial.uid, happened=happened)
-        self._ledger.settle(trial.uid, happened.delivered_microlitre)
+        if happened is None:
+            return self._cut_off(uid, allowed)
+        self._log.write("happened", uid=uid, happened=happened)
+        self._ledger.settle(uid, happened.delivered_microlitre)
         self._judge(laid_out, happened)
         return self._answer(laid_out, happened)
+
+    def hold(self) -> bool:
+        """Wait while somebody at the rig has paused; returns whether that was so."""
+        return self._control.hold()
 
     def safe_state(self, reason: str) -> None:
         """Dry, dark and still, at once and until ``begin``; from any thread."""
         self._safe = reason
-        self._hardware.safe_state(reason)
-        self._log.write("safe", reason=reason)
+        try:
+            self._hardware.safe_state(reason)
+        finally:
+            self._log.write("safe", reason=reason)
+
+    def allowed(self, microlitre: float) -> float:
+        """How much of a free reward the rig's own caps leave; it counts as given."""
+        if self._safe is not None or self._fault is not None:
+            return 0.0
+        uid = f"free/{uuid.uuid4()}"
+        return self._ledger.reserve(uid, self._subject, self._session, microlitre)
 
     def _give(self, hardware: HasFreeReward, microlitre: float) -> None:
-        """A free reward, as far as the rig's own caps allow."""
-        left = self._ledger.may_give(self._subject, self._session, microlitre)
-        self._log.write("free", asked=microlitre, microlitre=left)
-        if left > 0:
-            uid = f"free/{uuid.uuid4()}"
-            self._ledger.promise(uid, self._subject, self._session, left)
-            hardware.give_reward(left)
+        """A free reward that is :meth:`allowed`."""
+        if self._safe is not None:
+            return
+        self._log.write("free", microlitre=microlitre)
+        hardware.give_reward(microlitre)
 
     def _within_limits(self, trial: Trial) -> RigTrial:
         """What the task wants, under the least of all caps."""
@@ -105,7 +125,8 @@ class Rig:
         )
         return limited(self._task.lay_out(trial), left, valid_s)
 
-    def _run(self, trial: RigTrial) -> Happened:
+    def _run(self, trial: RigTrial) -> Happened | None:
+        """A trial on the hardware; None if it was cut off, and nobody knows where."""
         late = f"a trial took longer than {trial.valid_s:g} s"
         watchdog = threading.Timer(
             trial.valid_s + LATE_S, self._hardware.safe_state, [late]
@@ -116,14 +137,18 @@ class Rig:
             self._hardware.next_trial(trial)
             if self._safe is not None:  # asked for at this very moment
                 self._hardware.safe_state(self._safe)
-            return self._hardware.what_happened()
-        except RigFault as fault:
-            self._log.write("fault", uid=trial.uid, fault=str(fault))
-            if self._safe is not None:
-                raise GiveUp(self._safe) from fault
-            raise
+                return None
+            happened, faults = sound(self._hardware.what_happened())
+        except (RigFault, ValueError) as error:
+            self._log.write("fault", uid=trial.uid, fault=str(error))
+            if self._safe is None:  # told first; then nothing goes on
+                self._fault = RigFault(f"trial {trial.uid}: {error}")
+            return None
         finally:
             watchdog.cancel()
+        if faults:
+            self._log.write("left out", uid=trial.uid, faults=faults)
+        return happened
 
     def _judge(self, trial: RigTrial, happened: Happened) -> None:
         """More than was allowed is told to the server first, then nothing goes on."""
@@ -137,6 +162,7 @@ class Rig:
             self._log.write("fault", uid=trial.uid, fault=str(self._fault))
 
     def _answer(self, trial: RigTrial, happened: Happened) -> Answer:
+        """What the server is told."""
         value, notes = self._task.read(trial, happened)
         outcome = happened.outcome
         if outcome != "responded":
@@ -156,16 +182,22 @@ class Rig:
             )
         return Answer(value, outcome, happened.reaction_time_s, clocks, reward)
 
-    def _begun_before(self, trial: Trial, microlitre: float) -> Answer:
+    def _begun_before(self, uid: str, trial: Trial, microlitre: float) -> Answer:
         """A trial that an earlier run began: to show it again could reward it twice.
 
-        If that run still wrote down what happened, this is the answer. If not, all
-        that the trial was allowed counts as given, since nobody knows.
+        If that run still wrote down what happened, this is the answer.
         """
-        happened = self._log.last_happened(trial.uid)
-        if happened is not None:
-            return self._answer(self._within_limits(trial), happened)
-        self._log.write("interrupted", uid=trial.uid, microlitre=microlitre)
+        happened = self._log.last_happened(uid)
+        if happened is None:
+            return self._cut_off(uid, microlitre)
+        self._ledger.settle(uid, happened.delivered_microlitre)
+        laid_out = self._log.last_trial(uid) or self._within_limits(trial)
+        self._judge(laid_out, happened)
+        return self._answer(laid_out, happened)
+
+    def _cut_off(self, uid: str, microlitre: float) -> Answer:
+        """All that the trial was allowed counts as given, since nobody knows."""
+        self._log.write("interrupted", uid=uid, microlitre=microlitre)
         if microlitre == 0:
             return Answer(outcome="aborted")
         assumed = {"reward_assumed": 1.0}

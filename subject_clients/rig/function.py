@@ -51,16 +51,17 @@ class FunctionRig:
         if play is not None:
             self.play = play
         self._due: RigTrial | None = None
+        self._safe = False
 
     def next_trial(self, trial: RigTrial) -> None:
         """Remember it: the function does all of a trial at once."""
-        self._due = trial
+        self._due, self._safe = trial, False
 
     def what_happened(self) -> Happened:
         """Run the trial; what the function raises is a fault of the rig."""
         trial, self._due = self._due, None
-        if trial is None:
-            raise RigFault("there is no trial to run")
+        if trial is None or self._safe:
+            raise RigFault("there is no trial to run, or it was made safe before")
         try:
             happened = self._run_trial(trial)
         except Exception as error:
@@ -71,6 +72,7 @@ class FunctionRig:
 
     def safe_state(self, reason: str) -> None:
         """Hand it on."""
+        self._safe = True
         if self._safe_state is not None:
             self._safe_state(reason)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from subject_clients.outbox import sync_folder
 from subject_clients.rig.config import LimitsSection
 
 DUST_MICROLITRE = 1e-6
@@ -41,6 +42,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._given: dict[str, dict[str, Any]] = {}
         self._sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self._newest = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._guard = FileLock(f"{path}.lock", thread_local=False)
         try:
@@ -52,10 +54,15 @@ class Ledger:
         whole = self._read()
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         os.ftruncate(self._file, whole)
+        sync_folder(path)
 
     def may_give(self, subject: str, session: str, most: float | None = None) -> float:
         """Microlitres that are left for one reward now, ``most`` at most."""
-        caps, today = self._limits, _day(self._wall())
+        with self._lock:
+            return self._left(subject, session, most)
+
+    def _left(self, subject: str, session: str, most: float | None) -> float:
+        caps, today = self._limits, _day(self._now())
         left = min(
             caps.trial_microlitre,
             caps.session_microlitre - self._sums["session", subject, session],
@@ -69,14 +76,25 @@ class Ledger:
         entry = self._given.get(uid)
         return None if entry is None else float(entry["ul"])
 
-    def promise(self, uid: str, subject: str, session: str, ul: float) -> None:
-        """Write down what may be given; on return it is on disk, or ``OSError``."""
-        entry = {"subject": subject, "session": session, "ul": ul, "at": self._wall()}
-        self._append({"may": uid, **entry})
+    def reserve(self, uid: str, subject: str, session: str, wanted: float) -> float:
+        """Write down what may be given: as much of ``wanted`` as is left.
+
+        On return it is on disk, or ``OSError`` is raised.
+        """
+        with self._lock:  # a free reward comes from another thread
+            left = self._left(subject, session, wanted)
+            entry = {"subject": subject, "session": session, "ul": left}
+            self._append({"may": uid, **entry, "at": self._now()})
+            return left
 
     def settle(self, uid: str, ul: float) -> None:
-        """What was given in the end, also if it is more than was promised."""
-        self._append({"gave": uid, "ul": ul, "at": self._wall()})
+        """What was given in the end, also if it is more than was reserved."""
+        with self._lock:
+            self._append({"gave": uid, "ul": ul, "at": self._now()})
+
+    def _now(self) -> float:
+        """Never earlier than before: a clock that is set back opens no second day."""
+        return max(self._wall(), self._newest)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -84,10 +102,8 @@ class Ledger:
         self._guard.release()
 
     def _append(self, line: dict[str, Any]) -> None:
-        content = json.dumps(line, allow_nan=False).encode() + b"\n"
-        with self._lock:  # a free reward comes from another thread
-            self._write(content)
-            self._fold(line)
+        self._write(json.dumps(line, allow_nan=False).encode() + b"\n")
+        self._fold(line)
 
     def _write(self, content: bytes) -> None:
         size = os.fstat(self._file).st_size
@@ -121,9 +137,12 @@ class Ledger:
             self._given[line["may"]] = entry
             self._count(entry, float(entry["ul"]))
         else:
-            entry = self._given[line["gave"]]
-            self._count(entry, float(line["ul"]) - entry["ul"])
-            entry["ul"] = float(line["ul"])
+            entry, ul = self._given[line["gave"]], float(line["ul"])
+            self._count(entry, ul - entry["ul"])
+            entry["ul"] = ul
+            if _day(line["at"]) != _day(entry["at"]):  # given after midnight
+                self._sums["day", entry["subject"], _day(line["at"])] += ul
+        self._newest = max(self._newest, float(line["at"]))
 
     def _count(self, entry: dict[str, Any], ul: float) -> None:
         self._sums["session", entry["subject"], entry["session"]] += ul

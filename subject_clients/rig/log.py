@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from subject_clients.tasks.trial import Happened, RigTrial
+from subject_clients.outbox import sync_folder
+from subject_clients.tasks.trial import Happened, Reinforcer, RigTrial
 
 
 class TrialLog:
@@ -17,8 +18,9 @@ class TrialLog:
     def __init__(self, path: Path) -> None:
         """Append to the file at ``path``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._last = _last_happened(path)
+        self._last = _newest(path)
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        sync_folder(path)
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.write(self._file, b"\n")  # after what a crash cut off
@@ -32,24 +34,33 @@ class TrialLog:
 
     def last_happened(self, uid: str) -> Happened | None:
         """What an earlier run wrote of a trial, if it was that run's last."""
-        if self._last is None or self._last["uid"] != uid:
+        last = self._last.get("happened")
+        return Happened(**last["happened"]) if last and last["uid"] == uid else None
+
+    def last_trial(self, uid: str) -> RigTrial | None:
+        """How an earlier run laid a trial out, if it was that run's last."""
+        last = self._last.get("trial")
+        if not last or last["uid"] != uid:
             return None
-        return Happened(**self._last["happened"])
+        said = dict(last["trial"])
+        for name in ("left", "right", "automatic"):
+            said[name] = Reinforcer(*said[name])
+        return RigTrial(**said)
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
 
 
-def _last_happened(path: Path) -> dict[str, Any] | None:
-    """The newest whole line of its kind; a crash may have cut off what follows."""
-    last = None
+def _newest(path: Path) -> dict[str, dict[str, Any]]:
+    """The newest whole line of each kind; a crash may have cut off what follows."""
+    newest: dict[str, dict[str, Any]] = {}
     if path.exists():
         for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
                 read = json.loads(line)
-                last = read if read.get("what") == "happened" else last
-    return last
+                newest[read["what"]] = read
+    return newest
 
 
 def _plain(what: object) -> dict[str, Any]:
