@@ -34,7 +34,7 @@ PERSON = ("PROLIFIC_PID", "survey_code", "id")
 
 MAX_PERSON_CHARS = 200
 
-LINKS = 50
+LINKS = 20
 """Links that one participant may hold of an invitation; older ones are taken back."""
 
 GRACE_S = 86_400.0

@@ -39,6 +39,7 @@ class Subject:
         this program, or the power, should fail.
         """
         self._name, self._adapter, self._sleep = name, adapter, sleep
+        self._hold = adapter.hold if isinstance(adapter, CanHold) else None
         self._line = Line(transport, token, Memory() if outbox is None else outbox)
         of = {"group": group, "rig": rig, "capabilities": dict(capabilities or {})}
         self._of = {key: value for key, value in of.items() if value}
@@ -76,7 +77,7 @@ class Subject:
         while not isinstance(due, Done):
             if stopped := fuse.stopped():
                 return stopped
-            if isinstance(self._adapter, CanHold) and self._adapter.hold():
+            if self._hold is not None and self._hold():
                 due = self._due(session)
             elif isinstance(due, Trial):
                 due = self._shown(session, due, fuse, heart)

@@ -100,7 +100,7 @@ def test_an_adapter_that_gives_up_abandons_the_session(
 
 def test_the_lease_is_renewed_while_a_subject_takes_its_time() -> None:
     script = Script(
-        assignment(heartbeat_s=0.001), trial(0), Done(study=False, reason="")
+        assignment(heartbeat_s=0.05), trial(0), Done(study=False, reason="")
     )
 
     class Slow(Watcher):
@@ -183,7 +183,7 @@ EMERGENCY = Done(study=False, reason="water everywhere", emergency=True)
 @pytest.mark.parametrize("pushed", [False, True])
 def test_an_emergency_stop_reaches_a_rig_within_its_trial(pushed: bool) -> None:
     script = Script(
-        assignment(heartbeat_s=60.0 if pushed else 0.001),
+        assignment(heartbeat_s=60.0 if pushed else 0.05),
         trial(0),
         OVER,
         beats=(Alive(lease_s=40.0), Alive(lease_s=40.0) if pushed else EMERGENCY),
@@ -203,7 +203,7 @@ def test_a_rig_that_raises_in_an_emergency_abandons_nothing() -> None:
             super().present(trial)
             raise GiveUp("the valves are shut")
 
-    script = Script(assignment(heartbeat_s=0.001), trial(0), beats=(EMERGENCY,))
+    script = Script(assignment(heartbeat_s=0.05), trial(0), beats=(EMERGENCY,))
     assert run(Startled(script), script) == EMERGENCY
     assert script.kinds == ["hello", "next"]
 
@@ -326,7 +326,7 @@ class Thirsty(Rig):
 
 def fast(*replies: Reply | Exception, **options: Any) -> Script:
     """A session of one trial whose heart beats fast."""
-    return Script(assignment(heartbeat_s=0.001), trial(0), *replies, **options)
+    return Script(assignment(heartbeat_s=0.05), trial(0), *replies, **options)
 
 
 def test_a_free_reward_is_given_once_and_told() -> None:
@@ -354,7 +354,7 @@ def test_a_free_reward_is_given_once_over_restarts(tmp_path: Path) -> None:
     with Outbox(tmp_path / "box") as box:
         left = [entry.kind for entry in box.pending()]
         assert left == ["rewarded", "respond"]
-        begun = assignment(heartbeat_s=0.001), trial(0)
+        begun = assignment(heartbeat_s=0.05), trial(0)
         fresh = Script(last, *begun, last, beats=(offering("f1"),))
         rig = Thirsty(fresh)
         run(rig, fresh, outbox=box)
