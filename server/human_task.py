@@ -42,7 +42,7 @@ class HumanTask(BaseModel):
     """What an answer of 1 is called."""
     keys: Annotated[tuple[Key, Key], Field(strict=False)] = ("f", "j")
     """For choices, as PsychoPy names them: letters, digits, left, right."""
-    size_deg: Annotated[float, Field(gt=0, le=60)] = 8.0
+    size_deg: Annotated[float, Field(gt=0, le=60)] = 7.0
     """Diameter of a stimulus, in degrees of visual angle."""
     thanks: Page = "That was all. Thank you!"
 

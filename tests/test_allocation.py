@@ -319,6 +319,11 @@ def test_all_at_once_in_process(journal: Journal) -> None:
     assert study.sessions == 2 * 4 * 3
 
 
+def _place_of(opened: SessionOpened) -> tuple[int, int, int, str]:
+    """The candidate that a session is of."""
+    return opened.component, opened.generation, opened.candidate, opened.group
+
+
 class Crowd(RuleBasedStateMachine):
     """Subjects that come, finish, omit, fall silent; all ways of allocation at once."""
 
@@ -327,6 +332,8 @@ class Crowd(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock, self.born = Clock(), 0
+        self.late: set[tuple[int, int, int, str]] = set()
+        """Places whose lost session came back: another may hold it meanwhile."""
         self.journal = Journal(":memory:", "small")
         self.desk = desk_of(ALL, self.journal, self.clock)
 
@@ -349,6 +356,8 @@ class Crowd(RuleBasedStateMachine):
     def one_finishes(self, session: str, value: float) -> None:
         known = self.desk.state.sessions.get(session)
         if known and not known.over:
+            if known.status == "lost":  # a late result is used all the same
+                self.late.add(_place_of(known.opened))
             assert answer(self.desk, session, value).done
 
     @rule(session=consumes(sessions))
@@ -376,7 +385,9 @@ class Crowd(RuleBasedStateMachine):
         held = Counter(
             state.place(s.opened)
             for s in state.sessions.values()
-            if s.status == "open" and state.is_current(s.opened)
+            if s.status == "open"
+            and state.is_current(s.opened)
+            and _place_of(s.opened) not in self.late
         )
         need = state.scores.wanted - state.scores.taken
         for place, count in held.items():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ def dawdle(_: int) -> None:
     go_on.wait(20)
 
 
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something comes true within 20 s."""
+    never = threading.Event()
+    return any(holds() or never.wait(0.01) for _ in range(2000))
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_an_emergency_closes_the_valve_at_once(busy: bool) -> None:
     """Also where the thread of the trial is stuck in code of the lab."""
@@ -113,7 +120,8 @@ def test_an_emergency_closes_the_valve_at_once(busy: bool) -> None:
         assert "made safe" in str(away.fault)
         ((_, ms),) = box.rewards
         assert ms < 500  # of 600
-        assert {("Valve1", 0), ("Valve3", 0)} <= set(box.overrides)
+        shut = {("Valve1", 0), ("Valve3", 0)}
+        assert soon(lambda: shut <= set(box.overrides))  # the second comes after
         with pytest.raises(RigFault, match="safe state"):
             rig.give_reward(2.0)
         rig.next_trial(trial(0.0, 0.0))  # it is not spoilt for good
