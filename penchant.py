@@ -19,6 +19,7 @@ from server.token_cli import token
 from subject_clients.catalogue import Subjects
 from subject_clients.conformance_cli import conformance
 from subject_clients.operator_cli import order, status
+from subject_clients.options import wired
 
 if TYPE_CHECKING:
     from server.journal import Journal
@@ -35,8 +36,6 @@ NULL = click.option(
     is_flag=True,
     help="Run the no-learner null: the same search, blind to all subjects.",
 )
-
-WIRES = click.Choice(["socket", "http"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,9 +111,7 @@ def _probability(name: str, what: str) -> Callable[[Any], Any]:
 @click.option("--group", help="Subjects of this group only. [default: of each]")
 @click.option("--count", default=1, show_default=True, help="How many at a time.")
 @click.option("--learner", help="This learner in place of the study's.")
-@click.option("--transport", type=WIRES, default="socket", help="What carries it.")
-@click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
-@click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
+@wired
 @click.option("--reaction-time", type=float, help="Median, in seconds.")
 @click.option("--real-time", is_flag=True, help="Reaction times pass for real.")
 @_probability("lapse", "Answers at random")

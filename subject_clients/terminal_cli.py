@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from subject_clients.address import split_link
+from subject_clients.options import wired
 
 
 @click.command()
@@ -17,14 +18,7 @@ from subject_clients.address import split_link
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where answers wait for their acknowledgement. [default: NAME.outbox]",
 )
-@click.option(
-    "--transport",
-    type=click.Choice(["socket", "http"]),
-    default="socket",
-    help="What carries it.",
-)
-@click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
-@click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
+@wired
 def terminal(
     name: str,
     url: str,

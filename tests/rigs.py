@@ -1,5 +1,7 @@
 """What tests of rigs share: a file, limits, trials, and rigs around a box."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +87,9 @@ def choice(index: int, most: float | None = 5.0, rewarded: str = "right") -> Tri
     shown = plain_trial(index, 0.5)
     feedback = {"rewarded": rewarded}
     return shown.model_copy(update={"grant": grant, "feedback": feedback})
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether something comes true within 20 s."""
+    never = threading.Event()
+    return any(holds() or never.wait(0.01) for _ in range(2000))

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bpod_rig import LEFT, RIGHT, SLOW_VALVE, bpod, poke, trial
+from rigs import soon
 from virtual_bpod import Pokes, VirtualBpod
 
 from subject_clients.rig.adapter import HasFreeReward, RigFault
@@ -82,12 +82,6 @@ def dawdle(_: int) -> None:
     """A lab's handler of soft codes that takes its time."""
     stuck.set()
     go_on.wait(20)
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    """Whether something comes true within 20 s."""
-    never = threading.Event()
-    return any(holds() or never.wait(0.01) for _ in range(2000))
 
 
 @pytest.mark.parametrize("busy", [False, True])

@@ -1,5 +1,6 @@
 """pyControl's boxes: the task file, the handshake with the board, whole sessions."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from virtual_pycontrol import Api, Box, Wire
 from server.events import AlarmRaised, Responded, SessionEnded
 from server.journal import Journal
 from subject_clients.rig.adapter import RigFault
+from subject_clients.rig.config import LimitsSection
+from subject_clients.rig.ledger import Ledger
 from subject_clients.rig.pycontrol import PyControl, PyControlRig
 from subject_clients.rig.pycontrol_api import PenchantApi
 from subject_clients.rig.pycontrol_board import (
@@ -433,6 +436,16 @@ def test_the_self_check_runs_in_the_gui(tmp_path: Path) -> None:
         gui.over()
     assert "self-check has passed" in gui.log[-1]
     assert (tmp_path / "box-3" / "self_check.json").exists()
+
+
+def test_a_check_in_the_gui_waits_for_nobodys_session(tmp_path: Path) -> None:
+    gui = session(tmp_path, "http://127.0.0.1:9", never, check=True)
+    gui.wire.sm_info.variables["self_check"] = 1
+    limits = LimitsSection(trial_microlitre=1, session_microlitre=1, day_microlitre=1)
+    with contextlib.closing(Ledger(tmp_path / "box-3" / "ledger.jsonl", limits)), gui:
+        gui.over()
+    assert "another client runs this rig" in gui.log[-1]
+    assert not (tmp_path / "box-3" / "self_check.json").exists()
 
 
 def test_stopping_the_task_ends_the_session(tmp_path: Path, journal: Journal) -> None:

@@ -2,14 +2,13 @@
 
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from box import Box, Generous, Stuck
 from live_server import serving
-from rigs import LIMITS, SAFE_STUDY, TASK, Builder, Clock, choice
+from rigs import LIMITS, SAFE_STUDY, TASK, Builder, Clock, choice, soon
 from scripted import SESSION, Script, ack, assignment
 from small_study import facts, open_desk, small_study
 
@@ -324,7 +323,7 @@ def test_the_rig_is_safe_when_a_grant_runs_out(
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert _soon(lambda: bool(box.safe))
+    assert soon(lambda: bool(box.safe))
     back.set()  # too late: nothing goes on by itself with an animal inside
     thread.join(20)
     (fault,) = faults
@@ -333,12 +332,6 @@ def test_the_rig_is_safe_when_a_grant_runs_out(
     assert script.kinds == ["hello", "next", "respond"]
     assert script.heard[2][1]["outcome"] == ("aborted" if in_trial else "responded")
     assert len(box.valve) == (0 if in_trial else 1)
-
-
-def _soon(holds: Callable[[], bool]) -> bool:
-    """Whether something comes true within 20 s."""
-    never = threading.Event()
-    return any(holds() or never.wait(0.01) for _ in range(2000))
 
 
 # --- a whole session ---------------------------------------------------------------

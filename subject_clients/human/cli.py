@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from subject_clients.address import split_link
+from subject_clients.options import wired
 
 
 def _size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
@@ -46,14 +47,7 @@ def _size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
     show_default=True,
     help="Folder for tables, logs and the outbox.",
 )
-@click.option(
-    "--transport",
-    type=click.Choice(["socket", "http"]),
-    default="socket",
-    help="What carries it.",
-)
-@click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
-@click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
+@wired
 def human(**options: Any) -> None:
     """Show a person stimuli in a PsychoPy window; answers by keys or mouse.
 

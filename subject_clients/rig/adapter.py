@@ -1,6 +1,7 @@
 """What every kind of rig hardware offers: two hooks, and a way to be safe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from subject_clients.tasks.trial import Happened, Poke, RigTrial
@@ -60,3 +61,7 @@ class CanPlay(Protocol):
         They go the way of real ones through as much of the rig as can be.
         """
         ...
+
+
+Opens = Callable[[], AbstractContextManager[RigAdapter]]
+"""Takes hardware, once nobody else may, and lets go of it in the end."""

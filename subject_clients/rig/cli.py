@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from subject_clients.options import wired
 from subject_clients.rig.config import RigFile
 
 
@@ -18,14 +19,7 @@ from subject_clients.rig.config import RigFile
 @click.option("--check", is_flag=True, help="Check the rig, with nobody in it.")
 @click.option("--url", help="The server, if not the one in the file.")
 @click.option("--group", help="The subject's group, in a study with groups.")
-@click.option(
-    "--transport",
-    type=click.Choice(["socket", "http"]),
-    default="socket",
-    help="What carries it.",
-)
-@click.option("--token", envvar="PENCHANT_TOKEN", help="The server's secret.")
-@click.option("--patience", default=60.0, help="Seconds to wait for an absent server.")
+@wired
 def rig(
     config: Path,
     name: str | None,
@@ -51,17 +45,20 @@ def rig(
             raise click.UsageError("name the subject in the rig: --name mouse-07")
         _refuse_unchecked(file, config)
         from subject_clients.rig.run import run
+        from subject_clients.transport import TRANSPORTS
 
-        reason = run(file, name, url, group, transport, token, patience)
+        address = url or file.rig.server
+        wire = TRANSPORTS[transport](address, patience)
+        reason = run(file, name, address, wire, token, group)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{name}: {reason}")
 
 
 def _refuse_unchecked(file: RigFile, config: Path) -> None:
-    from subject_clients.rig.self_check import has_passed
+    from subject_clients.rig.self_check import unchecked
 
-    if file.rig.self_check and not has_passed(file):
+    if unchecked(file):
         raise click.ClickException(
             f"{config}, as it is now, has not passed its self-check. Take the subject "
             f"out, then: penchant subject rig --config {config} --check"
@@ -72,23 +69,9 @@ def _check(file: RigFile) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from subject_clients.rig.adapter import CanPlay
-    from subject_clients.rig.ledger import Ledger
-    from subject_clients.rig.self_check import SelfCheck, record
+    from subject_clients.rig.self_check import checked, unfit
 
-    ledger = Ledger(file.folder / "ledger.jsonl", file.limits)  # no session meanwhile
-    try:
-        hardware = file.hardware().open()
-    except BaseException:
-        ledger.close()
-        raise
-    try:
-        ask = None if isinstance(hardware, CanPlay) else _asked
-        limit, shown = file.limits.trial_microlitre, file.rig.check_stimulus
-        findings = list(SelfCheck(hardware, file.task, limit, shown, ask).run())
-    finally:
-        hardware.close()
-        ledger.close()
+    findings = checked(file, file.opened, _asked)
     table = Table("scripted subject", "rewards", "expected", "microlitre", "expected")
     for one in findings:
         table.add_row(
@@ -99,11 +82,9 @@ def _check(file: RigFile) -> None:
             f"{one.expected_microlitre:.1f}",
         )
     Console().print(table)
-    kept = record(file, findings)
-    faults = [f"{one.behaviour}, {fault}" for one in findings for fault in one.faults]
-    if faults:
-        raise ValueError("\n  ".join(["the rig is not fit for a study:", *faults]))
-    click.echo(f"passed; kept in {kept}")
+    if faults := unfit(findings):
+        raise ValueError(faults)
+    click.echo(f"passed; kept in {file.check}")
 
 
 def _asked(what: str) -> None:

@@ -75,11 +75,13 @@ class Rig:
         before = self._ledger.promised(uid)
         if before is not None:
             return self._begun_before(uid, trial, before)
-        laid_out = self._within_limits(trial)
+        laid_out = self._task.lay_out(trial)
         brings = (laid_out.left, laid_out.right, laid_out.automatic)
         most = max(reinforcer.microlitre for reinforcer in brings)
+        if trial.grant is not None:
+            most = min(most, trial.grant.max_microlitre)
         allowed = self._ledger.reserve(uid, self._subject, self._session, most)
-        laid_out = limited(laid_out, min(allowed, most), laid_out.valid_s)
+        laid_out = limited(laid_out, allowed, self._valid_s(trial))
         self._log.write("trial", uid=uid, trial=laid_out)
         happened = self._run(laid_out)
         if happened is None:
@@ -115,15 +117,10 @@ class Rig:
         self._log.write("free", microlitre=microlitre)
         hardware.give_reward(microlitre)
 
-    def _within_limits(self, trial: Trial) -> RigTrial:
-        """What the task wants, under the least of all caps."""
-        grant, valid_s = trial.grant, self._limits.trial_s
-        if grant is not None:
-            valid_s = min(valid_s, grant.valid_s)
-        left = self._ledger.may_give(
-            self._subject, self._session, grant.max_microlitre if grant else None
-        )
-        return limited(self._task.lay_out(trial), left, valid_s)
+    def _valid_s(self, trial: Trial) -> float:
+        """How long a trial may last, by the rig and by its grant."""
+        longest_s = self._limits.trial_s
+        return longest_s if trial.grant is None else min(longest_s, trial.grant.valid_s)
 
     def _run(self, trial: RigTrial) -> Happened | None:
         """A trial on the hardware; None if it was cut off, and nobody knows where."""
@@ -191,7 +188,10 @@ class Rig:
         if happened is None:
             return self._cut_off(uid, microlitre)
         self._ledger.settle(uid, happened.delivered_microlitre)
-        laid_out = self._log.last_trial(uid) or self._within_limits(trial)
+        laid_out = self._log.last_trial(uid)
+        if laid_out is None:
+            wanted = self._task.lay_out(trial)
+            laid_out = limited(wanted, microlitre, self._valid_s(trial))
         self._judge(laid_out, happened)
         return self._answer(laid_out, happened)
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import tomllib
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from server.protocol import Name
+from subject_clients.rig.adapter import RigAdapter
 from subject_clients.rig.catalogue import HARDWARE, Hardware, hardware_class
 from subject_clients.tasks.catalogue import TASKS
 from subject_clients.tasks.task import Section, Task
@@ -88,6 +90,8 @@ class RigFile:
         self.folder = path.parent / self.rig.folder
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         self._path, self._hardware = path, read.hardware
+        self.ledger = self.folder / "ledger.jsonl"
+        self.check = self.folder / "self_check.json"
 
     def hardware(self) -> Hardware:
         """Its hardware, not open yet; raises ``ValueError``."""
@@ -97,6 +101,10 @@ class RigFile:
         except ValidationError as error:
             raise ValueError(_faults(self._path, error, "hardware")) from error
         return checked
+
+    def opened(self) -> AbstractContextManager[RigAdapter]:
+        """Its hardware while it is needed; raises ``ValueError`` and ``RigFault``."""
+        return closing(self.hardware().open())
 
 
 def _faults(path: Path, error: ValidationError, section: str = "") -> str:

@@ -56,21 +56,6 @@ class Ledger:
         os.ftruncate(self._file, whole)
         sync_folder(path)
 
-    def may_give(self, subject: str, session: str, most: float | None = None) -> float:
-        """Microlitres that are left for one reward now, ``most`` at most."""
-        with self._lock:
-            return self._left(subject, session, most)
-
-    def _left(self, subject: str, session: str, most: float | None) -> float:
-        caps, today = self._limits, _day(self._now())
-        left = min(
-            caps.trial_microlitre,
-            caps.session_microlitre - self._sums["session", subject, session],
-            caps.day_microlitre - self._sums["day", subject, today],
-            caps.trial_microlitre if most is None else most,
-        )
-        return left if left > DUST_MICROLITRE else 0.0
-
     def promised(self, uid: str) -> float | None:
         """What stands for a trial already, given or not; None for one never begun."""
         entry = self._given.get(uid)
@@ -91,6 +76,17 @@ class Ledger:
         """What was given in the end, also if it is more than was reserved."""
         with self._lock:
             self._append({"gave": uid, "ul": ul, "at": self._now()})
+
+    def _left(self, subject: str, session: str, wanted: float) -> float:
+        """Microlitres that are left for one reward now, ``wanted`` at most."""
+        caps, today = self._limits, _day(self._now())
+        left = min(
+            wanted,
+            caps.trial_microlitre,
+            caps.session_microlitre - self._sums["session", subject, session],
+            caps.day_microlitre - self._sums["day", subject, today],
+        )
+        return left if left > DUST_MICROLITRE else 0.0
 
     def _now(self) -> float:
         """Never earlier than before: a clock that is set back opens no second day."""

@@ -22,16 +22,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from subject_clients.adapter import GiveUp
-from subject_clients.loop import Subject
-from subject_clients.outbox import Outbox
-from subject_clients.rig.client import Rig
 from subject_clients.rig.config import RigFile
-from subject_clients.rig.ledger import Ledger
 from subject_clients.rig.local import LocalControl
-from subject_clients.rig.log import TrialLog
 from subject_clients.rig.pycontrol import PyControl, PyControlRig
 from subject_clients.rig.pycontrol_board import Switchboard
-from subject_clients.rig.self_check import SelfCheck, has_passed, record
+from subject_clients.rig.run import prepared
+from subject_clients.rig.self_check import checked, unchecked, unfit
 from subject_clients.transport import Socket
 
 NEEDED = ("begin", "report", "alive", "stop", "finish", "left_poke", "right_poke")
@@ -153,51 +149,34 @@ class Session:
         file, name, url = self._file, self._subject, self._file.rig.server
         if not name:
             raise ValueError("type the subject's pseudonym into Subject ID, and record")
-        if file.rig.self_check and not has_passed(file):
+        if unchecked(file):
             raise ValueError(
                 "the rig's file, as it is now, has not passed its self-check: take "
                 "the subject out, set self_check to 1 in Controls, and start"
             )
-        file.folder.mkdir(parents=True, exist_ok=True)
-        outbox = self._held.enter_context(
-            Outbox(file.folder / f"{name}.outbox", to=url)
-        )
-        try:
-            ledger = Ledger(file.folder / "ledger.jsonl", file.limits)
-        except (OSError, ValueError):
-            self._held.close()
-            raise
-        self._held.callback(ledger.close)
-        log = TrialLog(file.folder / f"{name}.trials.jsonl")
-        self._held.callback(log.close)
-        wire = Socket(url)
-        self._held.callback(wire.close)
-        rig = Rig(
-            name, self._hardware, file.task, file.limits, ledger, log, self._control
-        )
         token = os.environ.get("PENCHANT_TOKEN")
-        subject = Subject(
-            name,
-            rig,
-            wire,
-            token,
-            self._control.sleep,
-            outbox=outbox,
-            rig=file.rig.name,
+        subject = self._held.enter_context(
+            prepared(
+                file,
+                name,
+                url,
+                Socket(url),
+                token,
+                None,
+                self._control,
+                self._opened,
+            )
         )
         return lambda: subject.run_session().reason
 
+    def _opened(self) -> contextlib.AbstractContextManager[PyControlRig]:
+        """The box, which stays with pyControl."""
+        return contextlib.nullcontext(self._hardware)
+
     def _check(self) -> str:
-        file = self._file
-        limit, shown = file.limits.trial_microlitre, file.rig.check_stimulus
-        findings = list(SelfCheck(self._hardware, file.task, limit, shown).run())
-        kept = record(file, findings)
-        faults = [
-            f"{one.behaviour}, {fault}" for one in findings for fault in one.faults
-        ]
-        if faults:
-            return "\n  ".join(["the rig is not fit for a study:", *faults])
-        return f"the self-check has passed; kept in {kept}"
+        findings = checked(self._file, self._opened)
+        passed = f"the self-check has passed; kept in {self._file.check}"
+        return unfit(findings) or passed
 
     def _run(self, work: Callable[[], str]) -> None:
         try:

@@ -1,15 +1,16 @@
 """Before a study goes live: scripted subjects, whose rewards are known in advance."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from server.protocol import Trial
-from subject_clients.rig.adapter import CanPlay, RigAdapter
+from subject_clients.rig.adapter import CanPlay, Opens, RigAdapter
 from subject_clients.rig.config import RigFile
+from subject_clients.rig.ledger import Ledger
 from subject_clients.tasks.task import Task, limited
 from subject_clients.tasks.trial import Happened, Poke, Reinforcer, RigTrial, Side
 
@@ -171,9 +172,42 @@ def _by_hand(behaviour: Behaviour, pokes: list[Poke]) -> str:
     return f"After the stimulus poke {what}. Enter when ready"
 
 
-def record(file: RigFile, findings: list[Finding]) -> Path:
-    """Keep what a check found, for :func:`has_passed`; returns the file."""
-    path = _path(file)
+def checked(
+    file: RigFile,
+    opens: Opens,
+    ask: Callable[[str], object] | None = None,
+) -> list[Finding]:
+    """Check a rig while no session can run it, and keep what was found.
+
+    Raises ``OSError``: another client runs the rig, or its hardware fails.
+    """
+    limits, stimulus = file.limits, file.rig.check_stimulus
+    with (
+        contextlib.closing(Ledger(file.ledger, limits)),
+        opens() as hardware,
+    ):
+        check = SelfCheck(hardware, file.task, limits.trial_microlitre, stimulus, ask)
+        findings = list(check.run())
+    record(file, findings)
+    return findings
+
+
+def unfit(findings: list[Finding]) -> str | None:
+    """Why a rig may run no study; None if it may."""
+    faults = [f"{one.behaviour}, {fault}" for one in findings for fault in one.faults]
+    if not faults:
+        return None
+    return "\n  ".join(["the rig is not fit for a study:", *faults])
+
+
+def unchecked(file: RigFile) -> bool:
+    """Whether a rig wants a check before it runs a study."""
+    return file.rig.self_check and not has_passed(file)
+
+
+def record(file: RigFile, findings: list[Finding]) -> None:
+    """Keep what a check found, for :func:`has_passed`."""
+    path = file.check
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "rig_file_sha256": file.sha256,
@@ -182,17 +216,12 @@ def record(file: RigFile, findings: list[Finding]) -> Path:
         "findings": [finding._asdict() for finding in findings],
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return path
 
 
 def has_passed(file: RigFile) -> bool:
     """Whether this very file, to the letter, has passed."""
     try:
-        kept = json.loads(_path(file).read_text(encoding="utf-8"))
+        kept = json.loads(file.check.read_text(encoding="utf-8"))
         return bool(kept["passed"] and kept["rig_file_sha256"] == file.sha256)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _path(file: RigFile) -> Path:
-    return file.folder / "self_check.json"
