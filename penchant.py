@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.analyse_cli import analyse
+from analysis.command_line import faults
+from analysis.export_cli import export
 from analysis.plan_cli import plan
 from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
@@ -52,8 +55,10 @@ def main() -> None:
 
 
 for _command in (
+    analyse,
     conformance,
     db,
+    export,
     order,
     plan,
     reanalyse,
@@ -74,7 +79,7 @@ def new(study: Path, force: bool) -> None:
         raise click.ClickException(f"{study} exists; --force overwrites it")
     from server.study_file import TEMPLATE
 
-    with _faults():
+    with faults():
         study.write_text(TEMPLATE.replace("my-study", _stream_name(study)))
     click.echo(f"wrote {study}; next: penchant check {study}")
 
@@ -141,7 +146,7 @@ def simulated(
     from subject_clients.lifelike import Habits
     from subject_clients.transport import TRANSPORTS
 
-    with _faults():
+    with faults():
         loaded = _load(study, simulate=not learner)
         groups = (group,) if group else loaded.groups
         if unknown := set(groups) - set(loaded.groups):
@@ -196,7 +201,7 @@ def dry_run(
     loaded = _load(study, null, simulate=not null, in_sessions=over_sockets)
     from subject_clients.rehearsal import rehearse
 
-    with _faults(), _journal(study, journal, loaded) as opened:
+    with faults(), _journal(study, journal, loaded) as opened:
         if over_sockets:
             opened.close()
             with _progress(loaded) as progress:
@@ -208,57 +213,6 @@ def dry_run(
             rate = run(loaded, opened, progress, sessions)
     if rate == rate:
         click.echo(f"{rate:,.0f} subjects trained and tested per second")
-
-
-@main.command()
-@click.argument("journals", nargs=-1, required=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("report"),
-    show_default=True,
-    help="Folder for report.html, report.json and the figures.",
-)
-def analyse(journals: tuple[str, ...], out: Path) -> None:
-    """Show the bias that the sessions in JOURNALS reveal.
-
-    Several journals are shown side by side: a study, its null, a control.
-    """
-    from analysis.report import write_report
-
-    with _faults():
-        studies = [pair for where in journals for pair in _read_all(where)]
-        out = out.absolute()
-        with _beside(journals[0]):
-            report = write_report(studies, out)
-    click.echo(f"report: {report}")
-
-
-@main.command()
-@click.argument("journal")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("export"),
-    show_default=True,
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["parquet", "csv"]),
-    default="parquet",
-    show_default=True,
-)
-def export(journal: str, out: Path, form: str) -> None:
-    """Write trials, sessions, generations and components as tables."""
-    from analysis.export import export as write
-
-    with _faults():
-        studies, out = _read_all(journal), out.absolute()
-        with _beside(journal):
-            for name, events in studies:
-                for path in write(events, out / name, form):
-                    click.echo(path)
 
 
 def _load(
@@ -298,31 +252,6 @@ def _journal(study: Path, journal: str | None, loaded: "Study") -> Iterator["Jou
         yield opened
     finally:
         opened.close()
-
-
-@contextlib.contextmanager
-def _faults() -> Iterator[None]:
-    """Faults that a user can mend become one line instead of a traceback."""
-    from server.redaction import redact
-
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise click.ClickException(redact(str(error))) from error
-
-
-def _beside(journal: str) -> contextlib.AbstractContextManager[None]:
-    """In the journal's folder: study files name their stimulus tables from there."""
-    return contextlib.chdir("." if "://" in journal else Path(journal).parent)
-
-
-def _read_all(where: str) -> list[tuple[str, list[Any]]]:
-    """Every study in a journal, with its events."""
-    from server.journal import Journal, JournalError, studies
-
-    if "://" not in where and not Path(where).is_file():
-        raise JournalError(f"there is no journal {where}")
-    return [(name, list(Journal(where, name).read())) for name in studies(where)]
 
 
 @contextlib.contextmanager

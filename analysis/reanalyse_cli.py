@@ -1,9 +1,10 @@
 """``penchant reanalyse``. Heavy imports wait inside, as for every command."""
 
-import contextlib
 from pathlib import Path
 
 import click
+
+from analysis.command_line import beside, faults, read_all
 
 
 @click.command()
@@ -43,21 +44,10 @@ def reanalyse(
     per order with intervals, and how well held-out sessions are predicted.
     """
     from analysis.subject_report import write_reanalysis
-    from server.journal import Journal, studies
 
-    remote = "://" in journal
-    if not remote and not Path(journal).is_file():
-        raise click.ClickException(f"there is no journal {journal}")
     out = out.absolute()
-    try:
-        read = [
-            (name, list(Journal(journal, name).read())) for name in studies(journal)
-        ]
-        if not read:
-            raise ValueError(f"{journal} holds no study")
-        # Study files name their stimulus tables from the journal's folder.
-        with contextlib.chdir("." if remote else Path(journal).parent):
+    with faults():
+        read = read_all(journal)
+        with beside(journal):
             page = write_reanalysis(read, out, components, degree, permutations)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
     click.echo(f"reanalysis: {page}")
