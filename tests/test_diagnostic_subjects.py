@@ -134,7 +134,7 @@ def test_each_label_is_heard_with_noise_of_its_own() -> None:
     assert abs(correlations(noise[:40])).max() < 0.7
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(
     learner=st.sampled_from([Ridge(), KernelRidge(10), ReluNetwork((4,), steps=3)]),
     seed=SEEDS,
@@ -190,7 +190,7 @@ def test_label_noise_of_no_sense_is_refused(old: str, new: str, expected: str) -
 
 
 @settings(deadline=None, max_examples=15)
-@given(seed=SEEDS, features=st.integers(1, 5))
+@given(seed=SEEDS, features=st.sampled_from([1, 4]))  # each shape is compiled
 def test_an_unteachable_subject_answers_whatever_it_was_taught(
     seed: int, features: int
 ) -> None:

@@ -84,7 +84,8 @@ def finding_of(text: str, null: bool = False, sessions: int | None = None) -> Fi
 # --- the journal ---------------------------------------------------------------
 
 
-def test_killed_between_any_stretches_it_is_the_same_study() -> None:
+@pytest.mark.parametrize("each", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_between_any_stretches_it_is_the_same_study(each: int) -> None:
     study = small_study(TEXT)
     calm = [event.fact for event in run(TEXT)]
     kinds = [type(fact) for fact in calm]
@@ -94,6 +95,8 @@ def test_killed_between_any_stretches_it_is_the_same_study() -> None:
     live = replay(study, [])
     for length, fact in enumerate(calm, 1):
         live.apply(fact)
+        if length % each:
+            continue
         journal = Journal(":memory:", study.name)
         journal.append(calm[:length], at=1.0)
         assert snapshot(replay(study, facts(journal))) == snapshot(live)

@@ -225,13 +225,14 @@ def test_a_lost_or_unusable_session_does_no_harm(tmp_path: Path) -> None:
 def test_the_null_is_that_of_the_strategy(tmp_path: Path) -> None:
     frozen = []
     for name, text in (("helped", TEXT), ("alone", ALONE)):
-        study = small_study(text, null=True)
+        study = small_study(text.replace("components = 2", "components = 1"), null=True)
         journal = Journal(str(tmp_path / f"{name}.db"), study.name)
         dry_run(study, journal)
         frozen.append(facts(journal, ComponentFrozen))
     assert frozen[0] == frozen[1]
 
 
+@pytest.mark.slow
 def test_the_report_says_how_far_the_model_was_trusted(whole: Journal) -> None:
     finding = find("helped", whole.read(), replicates=9)
     last = [f for f in facts(whole, GenerationTold) if f.generation == 4]
@@ -245,6 +246,7 @@ def test_the_report_says_how_far_the_model_was_trusted(whole: Journal) -> None:
     assert not finding.recovered.provisional
 
 
+@pytest.mark.slow
 def test_components_are_verified_as_those_of_evolution(tmp_path: Path) -> None:
     text = TEXT.replace("components = 2", "components = 1")
     text = text.replace("generations = 5", "generations = 2")

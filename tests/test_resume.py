@@ -49,7 +49,7 @@ learner = "kernel_ridge"
 features = 20
 """
 
-KILLS = 3
+KILLS = 2
 
 
 @contextlib.contextmanager
