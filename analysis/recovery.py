@@ -1,8 +1,7 @@
 """What was recovered: labels and power per order of each component."""
 
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.record import Record
 from meta_learner.labelling import Labeller, Series, freeze
+from meta_learner.spectrum import orders_of
 from meta_learner.subject_search import SubjectSearch
 from server.events import (
     ComponentFrozen,
@@ -22,51 +22,8 @@ from server.events import (
 from server.modelling import fit_of
 from server.study import StudyState, replay
 from server.study_file import Study
-from stimuli.space import StimulusSpace, highest_degree
 
 Floats = NDArray[np.float64]
-
-GRID = 4096
-"""Stimuli on which labels are compared with basis functions."""
-
-DEGREE = 6
-"""Highest order that is told apart; what lies above is one remainder."""
-
-_MOST_FUNCTIONS = 300
-"""Basis functions that :data:`GRID` stimuli can tell apart with ease."""
-
-
-@dataclass(frozen=True)
-class Orders:
-    """The basis of a stimulus space, orthonormal on a dense grid.
-
-    ``x`` (stimuli, features), ``functions`` (stimuli, functions) without the
-    constant, ``order`` (functions,). ``names`` are those of the columns of
-    :meth:`power`: one per order, and one for all that lies above.
-    """
-
-    x: jax.Array
-    functions: Floats
-    order: NDArray[np.int64]
-
-    @property
-    def names(self) -> list[str]:
-        """Orders 1 to the highest, and ``above``."""
-        return [*map(str, range(1, self.order.max() + 1)), "above"]
-
-    def power(self, labels: Floats) -> Floats:
-        """Share of the variance of labels ``(..., stimuli)`` in each order.
-
-        Energy, not amplitude. Shape ``(..., orders + 1)``; the last column is
-        the remainder above, so that each row sums to 1. Labels that are all the
-        same have no variance: all of it counts as remainder.
-        """
-        centred = labels - labels.mean(-1, keepdims=True)
-        variance = (centred**2).mean(-1, keepdims=True)
-        energy = (centred @ self.functions / len(self.functions)) ** 2
-        share = energy / np.maximum(variance, 1e-12)
-        each = share @ (self.order[:, None] == np.arange(1, self.order.max() + 1))
-        return np.concatenate([each, 1 - each.sum(-1, keepdims=True)], -1)
 
 
 class Recovered(NamedTuple):
@@ -85,23 +42,6 @@ class Recovered(NamedTuple):
     overlap: Floats
     generations: tuple[int, ...]
     provisional: bool
-
-
-def orders_of(space: StimulusSpace) -> Orders:
-    """The orders of a stimulus space, as many as its grid can tell apart."""
-    hashable: Any = space
-    return _orders(hashable)
-
-
-@cache
-def _orders(space: Any) -> Orders:
-    x = space.grid(GRID)
-    degree = highest_degree(space, min(_MOST_FUNCTIONS, len(x)), DEGREE)
-    values, order = map(np.asarray, jax.jit(space.basis, static_argnums=1)(x, degree))
-    # Orthonormal under p(x), and so on the grid, save for what the grid is coarse:
-    # Gram-Schmidt, low orders first, makes powers add up to 1.
-    functions = np.linalg.qr(values.astype(np.float64))[0] * np.sqrt(len(values))
-    return Orders(x, functions[:, 1:], order[1:])
 
 
 def recover(record: Record) -> Recovered:
@@ -163,10 +103,18 @@ def _component_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.A
 
 
 def _search_state(record: Record) -> StudyState:
-    """The state of the search, by replay of what it said and was told."""
-    kinds = GenerationAsked | GenerationTold | MetaSteps | ComponentFrozen
-    facts = [e.fact for e in record.events if isinstance(e.fact, kinds)]
-    return replay(record.study, facts)
+    """The state of the search, by replay of what it said and was told.
+
+    Of the component that is searched for alone: each search begins anew.
+    """
+    frozen = record.facts(ComponentFrozen)
+    kinds = GenerationAsked | GenerationTold | MetaSteps
+    steps = [
+        e.fact
+        for e in record.events
+        if isinstance(e.fact, kinds) and e.fact.component == len(frozen)
+    ]
+    return replay(record.study, [*frozen, *steps])
 
 
 def _correlations(labels: Floats) -> Floats:
