@@ -12,7 +12,9 @@ import click
 
 from analysis.analyse_cli import analyse
 from analysis.command_line import faults
+from analysis.compare_cli import compare
 from analysis.export_cli import export
+from analysis.import_cli import import_
 from analysis.plan_cli import plan
 from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
@@ -56,9 +58,11 @@ def main() -> None:
 
 for _command in (
     analyse,
+    compare,
     conformance,
     db,
     export,
+    import_,
     order,
     plan,
     reanalyse,

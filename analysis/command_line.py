@@ -2,13 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from server.events import Event
+    from analysis.salvage import Sound
+
+MOST_SHOWN = 20
+"""Problems of a journal that a command tells of; the tables have all."""
 
 
 @contextlib.contextmanager
@@ -27,13 +31,30 @@ def beside(journal: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.chdir("." if "://" in journal else Path(journal).parent)
 
 
-def read_all(where: str) -> list[tuple[str, "list[Event]"]]:
-    """Every study in a journal, with its events; raises ``ValueError`` without any."""
-    from server.journal import Journal, JournalError, studies
+def read_all(where: str) -> "list[tuple[str, Sound]]":
+    """Every study in a journal, with its sound events; problems go to stderr.
 
-    if "://" not in where and not Path(where).is_file():
-        raise JournalError(f"there is no journal {where}")
-    read = [(name, list(Journal(where, name).read())) for name in studies(where)]
-    if not read:
+    Raises ``ValueError`` without any study, and ``OSError`` where nothing is sound.
+    """
+    from analysis.salvage import salvage, studies_in
+    from server.journal import JournalError
+
+    names = studies_in(where)
+    if not names:
         raise JournalError(f"{where} holds no study")
+    read, failed = [], []
+    for name in names:
+        try:
+            read.append((name, salvage(where, name)))
+        except JournalError as error:  # another study of the file may be sound
+            failed.append(error)
+    if not read:
+        raise failed[0]
+    for fault in failed:
+        click.echo(f"problem: {fault}", err=True)
+    shown = dict.fromkeys(problem for _, events in read for problem in events.problems)
+    for problem in islice(shown, MOST_SHOWN):
+        click.echo(f"problem: {problem}", err=True)
+    if len(shown) > MOST_SHOWN:
+        click.echo(f"and {len(shown) - MOST_SHOWN} more problems", err=True)
     return read

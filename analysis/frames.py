@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.coherence import OUTCOMES
 from analysis.record import Record
-from analysis.recovery import Recovered, orders_of, recover
+from analysis.recovery import Recovered, recover
+from meta_learner.spectrum import orders_of
 from server.events import (
     ClientSeen,
     GenerationAsked,
@@ -26,9 +28,6 @@ from server.events import (
 )
 
 Ints = NDArray[np.int64]
-
-OUTCOMES = ("responded", "omission", "premature", "aborted", "invalid")
-"""How a trial can come out."""
 
 _SLOT = ["component", "generation", "candidate", "attempt"]
 _END = {

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
+from analysis.problem import Problem
+from analysis.salvage import Sound
 from server.events import Event, Fact, StudyOpened
+from server.study import IMPORTED
 from server.study_file import Study
 
 AFact = TypeVar("AFact", bound=Fact)
@@ -12,19 +16,39 @@ AFact = TypeVar("AFact", bound=Fact)
 
 @dataclass(frozen=True)
 class Record:
-    """The events of one study, finished or not, and the study they belong to."""
+    """The events of one study, finished or not, and the study they belong to.
+
+    ``problems`` says what of its journal could not be read, and was left out.
+    """
 
     study: Study
     opened: StudyOpened
     events: tuple[Event, ...]
+    problems: tuple[Problem, ...] = ()
 
     def facts(self, kind: type[AFact]) -> list[AFact]:
         """The facts of one kind, in order."""
-        return [e.fact for e in self.events if isinstance(e.fact, kind)]
+        return [e.fact for e in self._of(kind) if isinstance(e.fact, kind)]
 
     def times(self, kind: type[AFact]) -> list[float]:
         """When each of them happened, in seconds since 1970."""
-        return [e.at for e in self.events if isinstance(e.fact, kind)]
+        return [event.at for event in self._of(kind)]
+
+    @property
+    def imported(self) -> bool:
+        """Whether it is a table of trials that was made elsewhere."""
+        return self.opened.mode == IMPORTED
+
+    def _of(self, kind: type[Any]) -> list[Event]:
+        return self._by_kind.get(kind, [])
+
+    @cached_property
+    def _by_kind(self) -> dict[type[Any], list[Event]]:
+        # Once, since a journal may have millions.
+        kinds: dict[type[Any], list[Event]] = {}
+        for event in self.events:
+            kinds.setdefault(type(event.fact), []).append(event)
+        return kinds
 
 
 def read(events: Iterable[Event]) -> Record:
@@ -32,6 +56,7 @@ def read(events: Iterable[Event]) -> Record:
 
     Raises ``ValueError`` for a journal that is empty or begins otherwise.
     """
+    problems = events.problems if isinstance(events, Sound) else ()
     read = tuple(events)
     first = read[0].fact if read else None
     if not isinstance(first, StudyOpened):
@@ -45,4 +70,4 @@ def read(events: Iterable[Event]) -> Record:
             "the stimulus table is not the one that the study was run with: "
             "put the old one back"
         )
-    return Record(study, first, read)
+    return Record(study, first, read, problems)

@@ -13,8 +13,9 @@ from typing import Any
 class StudyOpened:
     """The study file as it is, its hash, and the versions that ran it.
 
-    ``mode`` is ``live`` or ``dry-run``; ``null`` says that the weight of the
-    generalisation error is zero, whatever the file says (no-learner null).
+    ``mode`` is ``live`` or ``dry-run``, or ``imported`` where trials made elsewhere
+    were brought in; ``null`` says that the weight of the generalisation error is zero,
+    whatever the file says (no-learner null).
     """
 
     text: str

@@ -42,6 +42,9 @@ from server.scores import ONE_EACH, Allocation, Scores
 from server.standing import Standing
 from server.study_file import Study
 
+IMPORTED = "imported"
+"""The mode of a journal that ``penchant import`` made of a table of trials."""
+
 
 class ResumeError(ValueError):
     """The journal belongs to another study file, mode or kind of run."""
@@ -59,6 +62,11 @@ class StudyState(Standing):
 
     @apply.register
     def _open(self, fact: StudyOpened) -> None:
+        if fact.mode == IMPORTED:
+            raise ResumeError(
+                f"study {self.study.name} is an imported table of trials: it can be "
+                "analysed, and not continued. Name another journal with --journal"
+            )
         if fact.sha256 != self.study.sha256:
             raise ResumeError(
                 f"the journal of {self.study.name} was begun with another study file: "
