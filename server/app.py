@@ -7,6 +7,8 @@ from flask import Flask, Response, request
 from flask_socketio import SocketIO
 from werkzeug.exceptions import HTTPException
 
+from server.dashboard_data import Dashboards
+from server.dashboard_pages import add_dashboard_pages
 from server.desk import Desk
 from server.door import Door
 from server.packets import PlainPackets
@@ -36,6 +38,8 @@ def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, Soc
     _add_http(app, door)
     _add_pages(app, door)
     add_participant_pages(app, door)
+    dashboards = Dashboards(door.studies)
+    add_dashboard_pages(app, door, dashboards)
     # Threads, not gevent: JAX and monkey patching do not mix, and threads are as fast.
     socketio = SocketIO(
         app,
@@ -47,7 +51,7 @@ def create_app(door: Door, message_queue: str | None = None) -> tuple[Flask, Soc
         # Above our own limit, so that most oversized messages get a clear refusal.
         max_http_buffer_size=4 * MAX_MESSAGE_BYTES,
     )
-    Sockets(socketio, door)
+    Sockets(socketio, door, dashboards)
     return app, socketio
 
 

@@ -86,16 +86,20 @@ class Clerk:
 
         One of somebody else is as unknown as one that never was.
         """
-        session = self._state.sessions.get(name)
-        if session is None or not may_speak_for(caller, session):
-            raise ProtocolError(
-                404, "unknown_session", f"{name!r} is no current session: send hello"
-            )
+        session = self._known(name, caller)
         if self._state.may_return(session):
             self._seen(session, "returned")
             session = self._state.sessions[name]
         if session.status == "open":
             self._leases.renew(name, self._monotonic())
+        return session
+
+    def _known(self, name: str, caller: Caller) -> Session:
+        session = self._state.sessions.get(name)
+        if session is None or not may_speak_for(caller, session):
+            raise ProtocolError(
+                404, "unknown_session", f"{name!r} is no current session: send hello"
+            )
         return session
 
     def _hello(self, request: Hello, caller: Caller) -> Reply:
@@ -237,9 +241,14 @@ class Clerk:
         )
 
     def _abandon(self, request: Abandon, caller: Caller) -> Reply:
-        session = self.session(request.session, caller)
+        session = self._known(request.session, caller)
+        reason = request.reason
+        if caller.name == session.opened.caller:
+            session = self.session(request.session, caller)
+        else:  # an operator's decision is no sign of life from the client
+            reason = f"abandoned by {caller.name}: {reason}"
         if not session.over:
-            self._record([SessionEnded(request.session, "abandoned", request.reason)])
+            self._record([SessionEnded(request.session, "abandoned", reason)])
         return Done(study=self._state.finished, reason="session abandoned")
 
     def _rewarded(self, request: Rewarded, caller: Caller) -> Reply:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
@@ -15,16 +15,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.ahead import Ahead
 from server.alarms import Alarm, Snapshot
 from server.backlog import Backlog
+from server.board import Board
 from server.clerk import Clerk, may_speak_for
 from server.completion import finished, told
 from server.database import JournalError
 from server.events import AlarmRaised, ClientSeen, Event, Fact, SessionEnded
+from server.gallery import Stand, stand_of
 from server.guard import Guard
 from server.holds import Holds
 from server.journal import Journal
 from server.leases import Leases
 from server.ledger import Ledger
 from server.orders import carried_out
+from server.overview import Present
 from server.projections import of_sessions
 from server.protocol import (
     Done,
@@ -71,6 +74,8 @@ class Desk:
         own, so that no trial waits for it; else between two messages.
         """
         self.state = StudyState(study)
+        self.board = Board(study)
+        """What there is to tell of the study's past."""
         self.told: Callable[[Fact], object] | None = None
         """Called with each fact once it is on disk."""
         self.hurry: Callable[[Fact], object] | None = None
@@ -173,6 +178,31 @@ class Desk:
         with self._lock:
             return self.state.attendance.under_way()
 
+    def given_elsewhere(self, subjects: Sequence[str]) -> dict[str, float]:
+        """Microlitres that subjects were given today in other studies; a query."""
+        return self._guard.given_elsewhere(subjects) if self._live else {}
+
+    def present(self, elsewhere: Mapping[str, float]) -> Present:
+        """Where the study stands now; ``elsewhere`` as :meth:`given_elsewhere` told."""
+        with self._lock:
+            state, attendance = self.state, self.state.attendance
+            sessions = tuple(s for s in state.sessions.values() if not s.over)
+            stopped = (s.opened.session for s in sessions if attendance.stopped(s))
+            return Present(
+                self._wall(),
+                state.summary(),
+                sessions,
+                frozenset(stopped),
+                self._leases.silence(self._monotonic()),
+                self._guard.given_today(elsewhere),
+                self._guard.most_free(sessions, elsewhere),
+            )
+
+    def stand(self) -> Stand:
+        """What the search has found, and where it is."""
+        with self._lock:
+            return stand_of(self.state)
+
     def completion(self, session: str | None, caller: Caller) -> dict[str, Any]:
         """What a caller is told who has finished a session, this one or any.
 
@@ -224,6 +254,7 @@ class Desk:
         for event in self._journal.read():
             self.state.apply(event.fact)
             self._note(event.fact, event.at)
+            self.board.restore(event)
         if self.state.opened is None:
             self.commit([opening(study, mode)])
         elif self.state.opened.mode != mode:
@@ -309,6 +340,7 @@ class Desk:
             if self._live:
                 self._guard.let_go(event.fact)
         for event in events:
+            self.board.note(event)
             if self.told:
                 _tell(self.told, event.fact)
 

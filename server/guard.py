@@ -4,7 +4,7 @@ What it remembers follows from the journal, all of which :meth:`Guard.note` sees
 from the look-up tables that all studies of a database share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -341,6 +341,44 @@ class Guard:
             given = self._ledger.given(subject, today, but=self._study)
             self._elsewhere[subject] = given
         return self._elsewhere[subject] + (here if day == today else 0.0)
+
+    def given_elsewhere(self, subjects: Sequence[str]) -> dict[str, float]:
+        """What subjects were given today in other studies; asks the ledger."""
+        today = day_start(self._wall())
+        return self._ledger.given_each(subjects, today, but=self._study)
+
+    def given_today(self, elsewhere: Mapping[str, float]) -> dict[str, float]:
+        """What each subject was given today, of those that had anything."""
+        today, given = day_start(self._wall()), dict(elsewhere)
+        for subject, (day, here) in self._today.items():
+            if day == today:
+                given[subject] = given.get(subject, 0.0) + here
+        return given
+
+    def most_free(
+        self, sessions: Sequence[Session], elsewhere: Mapping[str, float]
+    ) -> dict[str, float]:
+        """The largest free reward that caps leave now, by session; without a query.
+
+        ``elsewhere`` is what :meth:`given_elsewhere` told. Empty without limits.
+        """
+        if self.limits is None:
+            return {}
+        out: dict[str, float] = {}
+        now, today = self._wall(), self.given_today(elsewhere)
+        for whose, size, until in self._out.values():
+            out[whose] = out.get(whose, 0.0) + size * (until > now)
+        most = {}
+        for session in sessions:
+            name, subject = session.opened.session, session.opened.subject
+            promised = sum(wish.microlitre for wish in session.wished)
+            _, own, until = self._out.get(name, ("", 0.0, 0.0))
+            others = out.get(subject, 0.0) - own * (until > now)
+            given = today.get(subject, 0.0) + others
+            both = self.limits, session.microlitre, given
+            under_way = grant(*both, promised).max_microlitre
+            most[name] = grant(*both, promised + under_way).max_microlitre
+        return most
 
     def _count(self, subject: str, microlitre: float, at: float) -> None:
         self._rewarded[subject] = at

@@ -1,5 +1,6 @@
 """What a subject was given and weighed, over all studies and rigs of a database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -64,6 +65,26 @@ class Ledger:
             query = query.where(rewards.c.study != but)
         with failures("read", self._where), self._engine.connect() as connection:
             return float(connection.execute(query).scalar_one())
+
+    def given_each(
+        self, subjects: Sequence[str], since: float, but: str
+    ) -> dict[str, float]:
+        """As :meth:`given`, of several subjects at once; those without any are not in.
+
+        In all studies ``but`` one.
+        """
+        total = func.sum(rewards.c.microlitre)
+        query = (
+            select(rewards.c.subject, total)
+            .where(
+                rewards.c.subject.in_(subjects),
+                rewards.c.at >= since,
+                rewards.c.study != but,
+            )
+            .group_by(rewards.c.subject)
+        )
+        with failures("read", self._where), self._engine.connect() as connection:
+            return {who: float(much) for who, much in connection.execute(query)}
 
     def last_reward(self, subject: str) -> float | None:
         """When a subject was last given anything (s since 1970)."""

@@ -1,6 +1,5 @@
 """The page of a participant in a browser, and what it asks for beside messages."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from flask import (
     redirect,
     render_template_string,
     request,
-    send_file,
-    send_from_directory,
 )
 from werkzeug.wrappers import Response as Answer
 
+from server import web_pages
 from server.database import JournalError
 from server.desk import Desk
 from server.door import Door
@@ -27,19 +25,7 @@ from server.stimulus_files import content, names
 
 HOME = Path(__file__).parent / "participant"
 
-ASSETS = {".css", ".js", ".svg", ".txt"}
-"""What of the folder a browser gets; the pages are made from the rest."""
-
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
-"""Of each page: nothing of another site, not framed, not kept, its address not told."""
-
-YEAR_S = 365 * 86_400
+HEADERS = web_pages.headers()
 
 COOKIE = "penchant_link"
 """Whom an invitation takes a browser for, where no recruiting site says who comes."""
@@ -52,17 +38,11 @@ def add_participant_pages(app: Flask, door: Door) -> None:
 
 
 def _add_pages(app: Flask, door: Door) -> None:
-    version = _version()
+    version = web_pages.version_of(HOME)
 
     @app.get("/participate/assets/<of>/<path:name>")
     def asset(of: str, name: str) -> Response:
-        known = Path(name).suffix in ASSETS
-        # A version in its address, so that it can be kept and yet be replaced.
-        file = send_from_directory(
-            HOME, name if known else "", max_age=YEAR_S if of == version else 0
-        )
-        file.headers["X-Content-Type-Options"] = "nosniff"
-        return file
+        return web_pages.asset(HOME, name, of == version)
 
     @app.get("/participate/<credential>")
     def participate(credential: str) -> Answer:
@@ -125,14 +105,7 @@ def _add_data(app: Flask, door: Door) -> None:
     def stimulus(name: str) -> Response:
         desk, _ = subject()
         found = content(desk.state.study.labeller.space, name)
-        if isinstance(found.data, bytes):
-            file = Response(found.data, mimetype=found.mimetype)
-        else:
-            file = send_file(found.data, mimetype=found.mimetype, conditional=True)
-        file.headers["Cache-Control"] = "private, max-age=3600"
-        file.headers["X-Content-Type-Options"] = "nosniff"
-        file.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-        return file
+        return web_pages.stimulus_file(found.data, found.mimetype)
 
     @app.get("/api/v1/completion")
     def completion() -> Response:
@@ -143,12 +116,3 @@ def _add_data(app: Flask, door: Door) -> None:
             raise ProtocolError(503, "not_stored", "ask again in a moment") from error
         kept = {"Cache-Control": "no-store"}
         return Response(json.dumps(told), 200, kept, mimetype="application/json")
-
-
-def _version() -> str:
-    """Of all that a browser gets: changes with any of it."""
-    seen = hashlib.sha256()
-    for path in sorted(HOME.rglob("*")):
-        if path.suffix in ASSETS:
-            seen.update(path.read_bytes())
-    return seen.hexdigest()[:12]

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from flask_socketio import SocketIO
 from werkzeug.wrappers import Request
 
+from server.dashboard_data import Dashboards
+from server.dashboard_live import Pusher
 from server.database import JournalError
 from server.desk import Desk
 from server.door import Door
@@ -22,6 +24,7 @@ from server.protocol import (
     Reply,
     Trial,
 )
+from server.roles import Caller
 
 
 class Whence(NamedTuple):
@@ -48,12 +51,13 @@ class Sockets:
     would cost a third of its answer, and tells nothing that the handshake did not.
     """
 
-    def __init__(self, socketio: SocketIO, door: Door) -> None:
+    def __init__(self, socketio: SocketIO, door: Door, dashboards: Dashboards) -> None:
         """Begin to listen."""
         self._server, self._door = socketio.server, door
         self._whence: dict[str, Whence] = {}
-        # Connections that are pushed progress, by the secret that they showed.
-        self._watching: dict[str, tuple[str, str]] = {}
+        # Connections that are pushed progress: the secret that they showed, and the
+        # studies that they may see.
+        self._watching: dict[str, tuple[tuple[str, str], list[str]]] = {}
         # Study and session that each connection serves: known to the transport alone.
         self._serving: dict[str, tuple[Desk, str]] = {}
         self._server.on("connect", self._connected)
@@ -63,6 +67,7 @@ class Sockets:
                 kind, lambda sid, *said, kind=kind: self._answer(kind, sid, said)
             )
         self._server.on("*", self._unknown)
+        self._pusher = Pusher(dashboards, self._watched, self._tell)
         door.studies.told.append(self._push)
         door.studies.hurried.append(self._control)
 
@@ -76,13 +81,35 @@ class Sockets:
             door.check_page(request.headers.get("Origin"), request.host)
             if isinstance(auth, dict) and auth.get("watch"):
                 secret = auth.get("token", ""), request.remote_addr or ""
-                caller = door.viewer(*secret)
-                self._watching[sid] = secret
-                for study in [caller.study] if caller.study else door.studies.names:
+                seen = self._seen(door.viewer(*secret), request.args.get("study"))
+                self._watching[sid] = secret, seen
+                for study in seen:
                     self._server.enter_room(sid, _watchers(study))
+                self._pusher.wake()
         except ProtocolError:
             return False
         return True
+
+    def _seen(self, caller: Caller, study: str | None) -> list[str]:
+        """The studies that a watcher is told of: the one it names, or all it may see.
+
+        Raises :class:`ProtocolError` for one that it may not see.
+        """
+        names = self._door.studies.names
+        mine = [name for name in names if caller.study in (None, name)]
+        if study is None:
+            return mine
+        if study not in mine:
+            raise ProtocolError(403, "not_yours", "this token is of another study")
+        return [study]
+
+    def _watched(self) -> set[str]:
+        """Studies that somebody watches; whose token is gone is sent away first."""
+        self._send_away()
+        return {name for _, seen in list(self._watching.values()) for name in seen}
+
+    def _tell(self, study: str, news: dict[str, Any]) -> None:
+        self._server.emit("dashboard", news, to=_watchers(study))
 
     def _unknown(self, kind: str, *said: Any) -> dict[str, Any]:
         """An event of no kind of ours, which comes with its name and its connection.
@@ -155,7 +182,7 @@ class Sockets:
 
     def _send_away(self) -> None:
         """Whose token was withdrawn, or ran out, is pushed nothing more."""
-        for sid, secret in list(self._watching.items()):
+        for sid, (secret, _) in list(self._watching.items()):
             try:
                 self._door.viewer(*secret)
             except ProtocolError:

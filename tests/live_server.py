@@ -17,21 +17,24 @@ from server.metrics import Metrics
 from server.studies import Studies
 
 
-def door_of(desk: Desk, access: Access | None = None) -> Door:
-    """A door to one desk, open to this computer."""
-    study, mode = desk.state.study, desk.state.opened
+def door_of(desk: Desk, access: Access | None = None, *others: Desk) -> Door:
+    """A door to one desk, or several, open to this computer."""
+    mode = desk.state.opened
     assert mode is not None
-    studies = Studies({study.name: study}, "sqlite://", mode.mode)
-    studies._open[study.name] = desk
-    studies.listen_to(study.name, desk)
+    desks = {one.state.study.name: one for one in (desk, *others)}
+    named = {name: one.state.study for name, one in desks.items()}
+    studies = Studies(named, "sqlite://", mode.mode)
+    for name, one in desks.items():
+        studies._open[name] = one
+        studies.listen_to(name, one)
     access = access or Access(open_database("sqlite://"))
     return Door(studies, access, Limits(messages_per_s=None), Metrics(studies))
 
 
 @contextlib.contextmanager
-def serving(desk: Desk, access: Access | None = None) -> Iterator[str]:
-    """Serve a desk over HTTP and Socket.IO; gives the URL."""
-    app, _ = create_app(door_of(desk, access))
+def serving(desk: Desk, access: Access | None = None, *others: Desk) -> Iterator[str]:
+    """Serve a desk, or several, over HTTP and Socket.IO; gives the URL."""
+    app, _ = create_app(door_of(desk, access, *others))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
