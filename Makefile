@@ -14,7 +14,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test validate bench lint clean
+.PHONY: help demo test validate bench docs lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ bench: $(VENV)/.services $(HUMAN)/.ready ## run every benchmark
 	$(BIN)/python -m benchmarks.asking
 	$(BIN)/python -m benchmarks.frames
 
+docs: $(VENV)/.dev ## build the documentation: docs/_build/html/index.html
+	$(BIN)/sphinx-build -q -W -n -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -50,8 +54,8 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 clean: ## remove all that make made
-	rm -rf $(VENV) $(HUMAN) demo build dist *.egg-info .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(HUMAN) demo build dist docs/_build *.egg-info .hypothesis \
+		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that the demo does not wait for the tools of the tests. Each is

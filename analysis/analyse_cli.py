@@ -14,7 +14,7 @@ from analysis.command_line import beside, faults, read_all
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder for report.html, report.json and the figures.",
+    help="Folder for report.html, report.json, references.bib and the figures.",
 )
 def analyse(journals: tuple[str, ...], out: Path) -> None:
     """Show the bias that the sessions in JOURNALS reveal.

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from analysis.record import Record
-from analysis.recovery import Floats, orders_of
+from analysis.recovery import Floats
 from meta_learner.assignment import named_key
 from meta_learner.bias import prior_components
 from meta_learner.evolution import Evolution
@@ -16,6 +16,7 @@ from meta_learner.gradient import Gradient
 from meta_learner.labelling import Labeller, Series
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
+from meta_learner.spectrum import orders_of
 from meta_learner.subject_search import SubjectSearch
 
 REPLICATES = 99

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import cycle
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.finding import Finding
 from analysis.frames import error_column
@@ -23,7 +26,8 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.titlesize": "medium",
     "figure.facecolor": "white",
-    "font.family": ["DejaVu Sans"],
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
     "font.size": 9,
     "legend.frameon": False,
 }
@@ -36,16 +40,24 @@ _STUDY, _BLIND = PALETTE[0], "#8A8A8A"
 _LINE_STYLES: Any = ("-", "--", ":", "-.")
 NULL_RANGE, NULL_MEDIAN = "#D4D4D4", "#333333"
 
-styled = mpl.rc_context(STYLE)
-"""Draws a figure in :data:`STYLE`."""
+SINGLE, DOUBLE = 3.5, 7.2
+"""Widths of one and of two columns of a journal, in inches."""
+
+styled = mpl.rc_context({**STYLE, "font.size": 8})
+"""Draws a figure in :data:`STYLE`, at the size in which it is to be printed."""
 
 
 @styled
-def power_figure(finding: Finding) -> Figure:
-    """Share of power per order of each component, with the null's range beside it."""
-    figure, panels = _panels(finding, wide=2.7, high=2.2)
+def power_figure(finding: Finding, intervals: pd.DataFrame | None = None) -> Figure:
+    """Share of power per order of each component, with the null's range beside it.
+
+    ``intervals`` as of :func:`analysis.intervals.component_intervals`.
+    """
+    figure, panels = _panels(finding, high=1.75)
     for i, axes in enumerate(panels):
         _draw_power(axes, finding, i)
+        if intervals is not None and len(intervals):
+            _draw_reach(axes, intervals, i)
         axes.set_title(_component_title(finding, i), loc="left")
         axes.set(xlabel="order", ylabel="share of power")
         axes.label_outer()
@@ -56,7 +68,7 @@ def power_figure(finding: Finding) -> Figure:
 @styled
 def map_figure(finding: Finding) -> Figure:
     """The labels of each component over the stimulus space."""
-    figure, panels = _panels(finding, wide=3.1, high=1.9)
+    figure, panels = _panels(finding, high=1.35)
     for i, axes in enumerate(panels):
         _draw_component(axes, finding, i)
         axes.set_title(_component_title(finding, i), loc="left")
@@ -70,7 +82,7 @@ def error_figure(finding: Finding) -> Figure:
 
     Or of each meta-step, against subjects trained. Groups have a line style each.
     """
-    figure = Figure(figsize=(5.6, 2.8), layout="constrained")
+    figure = Figure(figsize=(DOUBLE * 0.7, 2.5), layout="constrained")
     axes = figure.subplots()
     groups = finding.record.study.groups
     columns = [error_column("median", group) for group in groups]
@@ -106,9 +118,9 @@ def comparison_figure(findings: Sequence[Finding]) -> Figure:
     """
     rows = min(3, max(len(f.distances) for f in findings))
     columns = len(findings)
-    figure = Figure(
-        figsize=(2.9 * columns + 0.5, 0.5 + 3.5 * rows), layout="constrained"
-    )
+    wide = max(SINGLE, min(DOUBLE, 2.4 * columns), 1.8 * columns)
+    high = 0.5 + 2.6 * rows
+    figure = Figure(figsize=(wide, high), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.0, 1.15] * rows)
     maps = []
     for column, finding in enumerate(findings):
@@ -127,6 +139,7 @@ def comparison_figure(findings: Sequence[Finding]) -> Figure:
             else:
                 row = f"component {i + 1}\n" if rows > 1 else ""
                 bars.set_ylabel(f"{row}share of power")
+    letter(maps)
     label_bar(figure, maps, rows)
     _null_legend(figure, findings)
     return figure
@@ -164,6 +177,13 @@ def _draw_power(axes: Axes, finding: Finding, component: int) -> None:
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
 
 
+def _draw_reach(axes: Axes, intervals: pd.DataFrame, component: int) -> None:
+    """Intervals of a component's powers, on its bars."""
+    of = (intervals["component"] == component) & (intervals["quantity"] == "power")
+    low, high = (intervals.loc[of, name].to_numpy(float) for name in ("low", "high"))
+    axes.vlines(np.arange(len(low)) - 0.2, low, high, color=NULL_MEDIAN, linewidth=1.2)
+
+
 def _draw_component(axes: Axes, finding: Finding, component: int) -> None:
     labeller = finding.record.study.labeller
     series = finding.recovered.series
@@ -175,19 +195,35 @@ def _draw_component(axes: Axes, finding: Finding, component: int) -> None:
     draw_map(axes, labeller.space, label_of)
 
 
-def _panels(finding: Finding, wide: float, high: float) -> tuple[Figure, list[Axes]]:
+def _panels(finding: Finding, high: float) -> tuple[Figure, list[Axes]]:
     """A figure with one panel per component, three in a row."""
     shown = min(len(finding.distances), MOST_COMPONENTS)
     columns = max(1, min(3, shown))
     rows = max(1, -(-shown // columns))
-    figure = Figure(
-        figsize=(max(wide * columns + 0.4, 3.8), high * rows + 0.5),
-        layout="constrained",
-    )
+    wide = SINGLE if columns == 1 else DOUBLE * columns / 3
+    figure = Figure(figsize=(wide, high * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in panels[shown:]:
         unused.remove()
+    letter(panels[:shown])
     return figure, panels[:shown]
+
+
+def letter(panels: Sequence[Axes]) -> None:
+    """Name panels a, b, c, ... where there are several."""
+    if len(panels) < 2:
+        return
+    for axes, name in zip(panels, ascii_lowercase, strict=False):
+        axes.annotate(
+            name,
+            (0, 1),
+            (-24, 6),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            weight="bold",
+            fontsize="large",
+            annotation_clip=False,
+        )
 
 
 def _component_title(finding: Finding, component: int) -> str:
@@ -238,9 +274,13 @@ def label_bar(figure: Figure, panels: Sequence[Axes], rows: int = 1) -> None:
 def _scale_errors(axes: Axes, low: Any, high: Any) -> None:
     """Logarithmic where errors fall by more than a factor of ten."""
     positive = low[low > 0]
-    if len(positive) and np.nanmax(high) / positive.min() > 10:
+    spread = np.nanmax(high) / positive.min() if len(positive) else 1.0
+    if spread > 10:
         axes.set_yscale("log")
+        wide = spread > 100
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)
 

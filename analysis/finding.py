@@ -6,7 +6,8 @@ from typing import NamedTuple
 from analysis.distance import REPLICATES, Distance, distances_from_null, null_power
 from analysis.frames import Frames, frames
 from analysis.record import Record, read
-from analysis.recovery import Floats, Orders, Recovered, orders_of, recover
+from analysis.recovery import Floats, Recovered, recover
+from meta_learner.spectrum import Orders, orders_of
 from server.events import Event
 
 

@@ -7,16 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from analysis.citations import analysed_with, bibtex, references
+from analysis.coherence import OUTCOMES
+from analysis.conduct import Conduct, conduct
+from analysis.conduct_report import (
+    MOST_FLAGS,
+    components_with_intervals,
+    conduct_figures,
+    conduct_methods,
+    conduct_numbers,
+    shown_covariates,
+    spectrum_sentences,
+)
 from analysis.distance import REPLICATES
 from analysis.figures import comparison_figure, error_figure, map_figure, power_figure
 from analysis.finding import Finding, find
-from analysis.frames import OUTCOMES, error_column
+from analysis.frames import error_column
+from analysis.headline import glance, headline
 from analysis.page import Picture, iso, number, save, template
 from analysis.recovery import Floats
+from analysis.report_keys import KEYS
 from analysis.verification import verified
 from analysis.wording import (
     cautions,
-    component_name,
     heading,
     methods,
     subjects_of,
@@ -25,6 +38,9 @@ from analysis.wording import (
 )
 from meta_learner.verification import Verdict
 from server.events import ClientSeen, Event, Quarantined, StudyFinished
+
+FIGURES = "figures"
+"""Folder of the figures, beside the page."""
 
 _STATUSES = ("finished", "lost", "abandoned", "unusable", "open")
 
@@ -36,39 +52,53 @@ def write_report(
 ) -> Path:
     """Analyse journals, each with a title, and write the report into ``out``.
 
-    ``report.html`` needs no other file; ``report.json`` has every number, and
-    the figures lie beside as PNG. Studies may be unfinished, nulls, or of real
-    subjects. Returns the path of ``report.html``. Raises ``ValueError`` if
+    ``report.html`` needs no other file; ``report.json`` has every number and says
+    what each key means; ``references.bib`` is what to cite; the folder ``figures``
+    has every figure as PNG and SVG. Studies may be unfinished, nulls, imported, or of
+    real subjects. Returns the path of ``report.html``. Raises ``ValueError`` if
     there is no study.
     """
     if not studies:
         raise ValueError("expected one study or more, got none")
     findings = [find(title, events, replicates) for title, events in studies]
-    numbers = [study_numbers(finding) for finding in findings]
+    conducts = [conduct(finding) for finding in findings]
     out.mkdir(parents=True, exist_ok=True)
     shown = [finding for finding in findings if finding.distances]
     comparison = None
     if len(shown) > 1:
-        comparison = save(comparison_figure(shown), out / "comparison.png")
+        path = out / FIGURES / "comparison.png"
+        comparison = save(comparison_figure(shown), path)
     sections = [
-        _section(finding, own, out, prefix)
-        for finding, own, prefix in zip(
-            findings, numbers, _prefixes(findings), strict=True
+        _section(finding, found, out / FIGURES, prefix)
+        for finding, found, prefix in zip(
+            findings, conducts, prefixes(findings), strict=True
         )
     ]
+    cited = references(findings)
     page = out / "report.html"
     page.write_text(
         template("report.html").render(
             heading=heading(findings),
+            headline=headline(findings, conducts),
             sections=sections,
             comparison=comparison,
             cautions=cautions(findings),
+            references=cited,
+            bibtex=bibtex(cited),
+            most=MOST_FLAGS,
         ),
         encoding="utf-8",
     )
-    text = json.dumps({"studies": numbers}, indent=2, allow_nan=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    numbers = [section["numbers"] for section in sections]
+    write_json(out / "report.json", {"keys": KEYS, "studies": numbers})
+    (out / "references.bib").write_text(bibtex(cited), encoding="utf-8")
     return page
+
+
+def write_json(path: Path, numbers: dict[str, Any]) -> None:
+    """Numbers as a file that people can read too."""
+    text = json.dumps(numbers, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def study_numbers(finding: Finding) -> dict[str, Any]:
@@ -185,25 +215,34 @@ def _trust(finding: Finding, component: int) -> dict[str, Any]:
 
 
 def _section(
-    finding: Finding, numbers: dict[str, Any], out: Path, prefix: str
+    finding: Finding, found: Conduct, folder: Path, prefix: str
 ) -> dict[str, Any]:
-    """What the template needs to show one study."""
+    """What the template needs to show one study; ``numbers`` are all there is."""
     figures: dict[str, Picture] = {}
+
+    def keep(name: str, figure: Any) -> None:
+        figures[name] = save(figure, folder / f"{prefix}-{name}.png")
+
     if finding.distances:
-        figures["map"] = save(map_figure(finding), out / f"{prefix}-map.png")
-        figures["power"] = save(power_figure(finding), out / f"{prefix}-power.png")
+        keep("map", map_figure(finding))
+        keep("power", power_figure(finding, found.intervals))
     if finding.frames.generations["scored"].sum():
-        figures["error"] = save(error_figure(finding), out / f"{prefix}-error.png")
+        keep("error", error_figure(finding))
+    figures |= conduct_figures(finding, found, folder, prefix)
+    told = " ".join(filter(None, (methods(finding), conduct_methods(finding, found))))
+    numbers = study_numbers(finding) | conduct_numbers(found)
     return {
-        "numbers": numbers,
+        "numbers": numbers | {"methods": told, "analysed_with": analysed_with()},
+        "anchor": prefix,
         "figures": figures,
-        "verdicts": [verdict(finding, i) for i in range(len(finding.distances))],
-        "names": [component_name(finding, i) for i in range(len(finding.distances))],
-        "methods": methods(finding),
+        "glance": glance(finding, found),
+        "spectrum": spectrum_sentences(found),
+        "covariates": shown_covariates(found),
+        "intervals": components_with_intervals(found),
     }
 
 
-def _prefixes(findings: Sequence[Finding]) -> list[str]:
+def prefixes(findings: Sequence[Finding]) -> list[str]:
     """A file name for each study; numbered where names repeat."""
     names = [finding.record.study.name for finding in findings]
     return [

@@ -115,7 +115,7 @@ def summary(finding: Finding) -> str:
             f"{subjects_of(finding):,} {_simulated_subjects(finding)} trained in "
             f"{steps:,} meta-steps. {state}"
         )
-    simulated = finding.record.opened.mode != "live"
+    simulated = finding.record.opened.mode == "dry-run"
     subjects = _simulated_subjects(finding) if simulated else "subjects"
     trials = int(sessions["test_trials"].sum())
     return (
@@ -134,7 +134,8 @@ def subjects_of(finding: Finding) -> int:
 def cautions(findings: list[Finding]) -> list[str]:
     """What a reader must know before believing the result."""
     notes = [note for finding in findings for note in _cautions_of(finding)]
-    if not any(map(_is_diagnostic, findings)):
+    searched = any(finding.distances for finding in findings)
+    if searched and not any(map(_is_diagnostic, findings)):
         notes.append(
             "No study here went beyond its null in an order that the null does not "
             "favour by itself. Show a diagnostic subject as well, for instance a dry "
@@ -153,6 +154,8 @@ def cautions(findings: list[Finding]) -> list[str]:
 def methods(finding: Finding) -> str:
     """How the study was done and analysed, as a paper would say it."""
     parts = (_what_was_done, _how_choices_counted, _how_it_was_analysed)
+    if finding.record.imported:
+        return _how_it_was_imported(finding)
     return " ".join(filter(None, (part(finding) for part in parts)))
 
 
@@ -168,6 +171,15 @@ def _what_was_done(finding: Finding) -> str:
         f"weight {study.objective.generalisation_weight:g}. Label "
         f"distribution: {objective.label_distribution}; orthogonality of components: "
         f"{objective.orthogonality}."
+    )
+
+
+def _how_it_was_imported(finding: Finding) -> str:
+    said = finding.record.opened.versions
+    return (
+        f"Trials were imported from {said.get('imported from', 'a table')} (SHA-256 "
+        f"{said.get('table sha256', 'not known')}): stimuli and labels were chosen "
+        "elsewhere, no labelling was searched, and no null of a search applies."
     )
 
 

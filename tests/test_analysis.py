@@ -22,7 +22,6 @@ from analysis.figures import comparison_figure, error_figure, map_figure, power_
 from analysis.finding import Finding, find
 from analysis.frames import frames
 from analysis.record import read
-from analysis.recovery import orders_of
 from analysis.report import write_report
 from meta_learner.assignment import named_key
 from meta_learner.evolution import Evolution
@@ -30,6 +29,7 @@ from meta_learner.families import Basis, Linear
 from meta_learner.labelling import Labeller
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
+from meta_learner.spectrum import orders_of
 from server.dry_run import dry_run
 from server.events import (
     ClientSeen,
@@ -402,7 +402,7 @@ def test_report_of_a_study_its_null_and_a_live_one(
     links = Links()
     links.feed(text)
     assert links.found
-    assert all(link.startswith("data:") for link in links.found)
+    assert all(link.startswith(("data:", "#")) for link in links.found)
     assert not re.search(r"@import|url\(", text)
     assert evil not in text
     for words in ("no-learner null", "unfinished", "says nothing about the subject"):
@@ -415,7 +415,7 @@ def test_report_of_a_study_its_null_and_a_live_one(
     assert numbers[0]["components"][0]["power"] == pytest.approx(1, abs=1e-3)
     assert numbers[0]["study_file"] == TWO
     assert numbers[2]["components"] == []
-    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    pictures = {path.name for path in (tmp_path / "out" / "figures").glob("*.png")}
     assert {"comparison.png", "small-null-map.png", "1-small-power.png"} <= pictures
 
 

@@ -14,9 +14,9 @@ from browser_learner import Brain, Learner, Seen, guesses, prefers
 
 from analysis.distance import null_power
 from analysis.record import Record, read
-from analysis.recovery import orders_of
 from analysis.subject import Reanalysis, reanalyse
 from analysis.subject_wording import trusted
+from meta_learner.spectrum import orders_of
 from server.events import Responded, SessionEnded, SessionOpened
 
 pytestmark = [pytest.mark.slow, needs_browser]

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.recovery import orders_of
 from meta_learner.assignment import Design, exact_decimals
 from meta_learner.families import Basis
 from meta_learner.gradient import (
@@ -29,6 +28,7 @@ from meta_learner.gradient import (
 from meta_learner.labelling import Labeller, freeze
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
+from meta_learner.spectrum import orders_of
 from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.learner import Learner
 from simulated_subjects.ridge import Ridge

@@ -277,5 +277,5 @@ def test_words_of_the_report(tmp_path: Path) -> None:
     assert numbers["subjects"] == 48
     assert numbers["by_gradient"]
     assert {"1-small-error.png", "2-small-error.png"} <= {
-        path.name for path in tmp_path.iterdir()
+        path.name for path in (tmp_path / "figures").iterdir()
     }

@@ -1,6 +1,7 @@
 """Whose session, whose study, whose progress: over the real wire, with tokens."""
 
 import contextlib
+import json
 import queue
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,6 +195,15 @@ def connected(url: str, **options: Any) -> Iterator[socketio.SimpleClient]:
         wire.shutdown()
 
 
+def pushed(watcher: Any, kind: str, count: int) -> list[Any]:
+    """The next pushes of a kind."""
+    told: list[Any] = []
+    while len(told) < count:
+        name, news = watcher.receive(timeout=10)
+        told += [news] if name == kind else []
+    return told
+
+
 def test_progress_is_pushed_to_viewers_alone(site: Site) -> None:
     for secret in ("", site.token("rig"), site.token("participant", subject="anna")):
         with (
@@ -211,8 +221,7 @@ def test_progress_is_pushed_to_viewers_alone(site: Site) -> None:
         other.client.on("progress", heard.put)
         hello: Any = {"protocol": 1, "subject": "mouse-1", "token": rig}
         assert other.call("hello", hello)["type"] == "assignment"
-        name, progress = viewer.receive(timeout=10)
-        assert name == "progress"
+        (progress,) = pushed(viewer, "progress", 1)
         assert progress == site.desk.summary()
         assert heard.empty()
 
@@ -227,10 +236,14 @@ def test_a_viewer_whose_token_is_withdrawn_is_pushed_nothing(site: Site) -> None
         site.access.revoke(name)
         hello: Any = {"protocol": 1, "subject": "mouse-1", "token": rig}
         assert other.call("hello", hello)["type"] == "assignment"
+        told = []  # where it stood before
         with pytest.raises(
             (socketio.exceptions.DisconnectedError, socketio.exceptions.TimeoutError)
         ):
-            viewer.receive(timeout=5)
+            while True:
+                told.append(viewer.receive(timeout=5))
+        assert "progress" not in [name for name, _ in told]
+        assert "mouse-1" not in json.dumps(told)
 
 
 def test_a_viewer_sends_nothing(site: Site, send: Send) -> None:
@@ -391,11 +404,14 @@ def test_an_order_to_all_is_for_every_study_of_the_server(tmp_path: Path) -> Non
 
 
 def test_no_reply_and_no_push_has_the_label_of_a_test(site: Site) -> None:
-    """Of a whole session with orders, and of what operators and viewers see."""
+    """Of a whole session with orders, and of pages; a dashboard shows what is over."""
     operator, rig = site.token("operator"), site.token("rig")
     with contextlib.closing(Wire(site.url)) as wire:
         watch = {"watch": True, "token": site.token("viewer")}
-        with connected(wire.url, auth=watch), connected(wire.url) as client:
+        with (
+            connected(site.url, auth=watch) as viewer,
+            connected(wire.url) as client,
+        ):
 
             def say(kind: str, **message: Any) -> Any:
                 return client.call(kind, {"token": rig, **message}, timeout=10)
@@ -416,7 +432,9 @@ def test_no_reply_and_no_push_has_the_label_of_a_test(site: Site) -> None:
                     url = f"{wire.url}/{page}"
                     bearer = {"Authorization": f"Bearer {operator}"}
                     assert requests.get(url, headers=bearer, timeout=10).ok
-        seen = "".join(wire.to_clients)
+            progress = pushed(viewer, "progress", 4)  # opened, halted twice, ended
+        seen = json.dumps(progress, separators=(",", ":"))
+        seen += "".join(wire.to_clients)
     (opened,) = facts(site.journal, SessionOpened)
     assert '"what":"pause"' in seen
     assert '"sessions_ended":1' in seen  # what was pushed was seen
