@@ -186,7 +186,15 @@ def test_where_nobody_has_answered_there_are_no_elites(
 # --- whole studies -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [TEXT, CHOICE, GROUPS], ids=["one", "choice", "two"])
+EACH = [
+    pytest.param(TEXT, id="one", marks=pytest.mark.slow),
+    pytest.param(GROUPS, id="two"),
+    pytest.param(CHOICE, id="choice"),
+]
+"""Two groups hold what one does."""
+
+
+@pytest.mark.parametrize("text", EACH)
 def test_a_study_with_elites_is_the_same_in_process_and_over_messages(
     open_journal: OpenJournal, text: str
 ) -> None:
@@ -222,7 +230,7 @@ def test_a_study_with_elites_runs_over_sockets(journal: Journal) -> None:
     assert len(ends(journal)) == 12
 
 
-@pytest.mark.parametrize("text", [TEXT, GROUPS], ids=["one", "two"])
+@pytest.mark.parametrize("text", EACH[:2])
 def test_a_run_with_elites_may_be_killed_at_any_transaction(text: str) -> None:
     study = small_study(text)
     calm = Journal(":memory:", "small")
@@ -242,7 +250,7 @@ def test_a_run_with_elites_may_be_killed_at_any_transaction(text: str) -> None:
     calm.close()
 
 
-@pytest.mark.parametrize("text", [TEXT, GROUPS], ids=["one", "two"])
+@pytest.mark.parametrize("text", EACH[:2])
 def test_each_prefix_of_a_journal_with_elites_can_go_on(
     journal: Journal, text: str
 ) -> None:

@@ -168,9 +168,6 @@ def test_check_and_dry_run_speak_of_meta_steps(tmp_path: Path) -> None:
         assert words not in said
     assert penchant("dry-run", study)[0] == 0
     assert penchant("dry-run", study, "--null")[0] == 0
-    out = tmp_path / "report"
-    assert penchant("analyse", tmp_path / "small.db", "--out", out)[0] == 0
-    assert (out / "report.html").exists()
 
 
 @pytest.mark.parametrize(

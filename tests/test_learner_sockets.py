@@ -46,6 +46,9 @@ CASES = {
     "unteachable": ('space = "sphere"', ""),
 }
 
+DEAR = {"mushroom_body", "convolutional_network", "spiking_network"}
+"""To compile; networks all the same, as the ReLU network is."""
+
 
 def study_of(learner: str) -> Study:
     stimuli, options = CASES[learner]
@@ -59,7 +62,13 @@ def errors(journal: Journal) -> dict[str, float]:
     return {end.session: end.error for end in ends if end.error is not None}
 
 
-@pytest.mark.parametrize("learner", CASES)
+@pytest.mark.parametrize(
+    "learner",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name
+        for name in CASES
+    ],
+)
 def test_the_same_subject_alone_and_in_a_population(
     learner: str, tmp_path: Path
 ) -> None:

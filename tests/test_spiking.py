@@ -235,6 +235,7 @@ def test_low_frequencies_are_learnt_better_than_high_ones() -> None:
     assert (error[0] < 0.7 * np.minimum(error[1], error[2])).all()
 
 
+@pytest.mark.slow
 def test_meta_gradient_through_the_whole_training_is_finite() -> None:
     phase = drawn(5, 30)
     x, keys = at(phase), jax.random.split(KEY, 2)

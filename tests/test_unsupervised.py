@@ -116,6 +116,7 @@ def spectra(k: int, error_weight: float = 1.0) -> Array:
     return shares
 
 
+@pytest.mark.slow
 def test_data_found_for_principal_components_fill_a_linear_subspace() -> None:
     """Of as many dimensions as there are components, evenly; the null fills all."""
     null = spectra(1, error_weight=0.0)
