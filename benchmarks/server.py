@@ -257,22 +257,23 @@ def _rss_mib(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def process(*command: str) -> Iterator[tuple[int, int]]:
-    """A server process; gives its port and its number."""
+def process(*command: str, start_s: float = 60.0) -> Iterator[tuple[int, int]]:
+    """A server process, which may take so long to start; its port and its number."""
     port = free_port()
     filled = [part.replace("PORT", str(port)) for part in command]
     with subprocess.Popen(
         [sys.executable, *filled], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as running:
         try:
-            _wait_for(port)
+            _wait_for(port, start_s)
             yield port, running.pid
         finally:
             running.kill()
 
 
-def _wait_for(port: int) -> None:
-    for _ in range(600):
+def _wait_for(port: int, start_s: float) -> None:
+    until = time.perf_counter() + start_s
+    while time.perf_counter() < until:
         with contextlib.suppress(requests.RequestException):
             requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
             return

@@ -125,7 +125,7 @@ def play(study: Served, sessions: int) -> None:
 def sitting(browser: Any, study: Served, device: dict[str, Any]) -> Iterator[Operator]:
     """An operator before a device."""
     context = browser.new_context(**device)
-    yield Operator(context.new_page(), study)
+    yield Operator(context.new_page(), study.url)
     context.close()
 
 

@@ -4,6 +4,7 @@ Hears every event of its study: those of the journal when the study is opened, t
 each one that has been stored.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from server.spectrum_so_far import SpectrumSoFar
 from server.study_file import Study
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 
 class Board:
@@ -49,8 +52,8 @@ class Board:
         with self._lock:
             self._early[event.seq] = event
             while following := self._early.pop(self._next, None):
-                self._take(following)
                 self._next += 1
+                self._take(following)
             if not self.watched:
                 self._forget()
 
@@ -82,5 +85,8 @@ class Board:
             self._chronicle.take_changes()
 
     def _take(self, event: Event) -> None:
-        self._chronicle.note(event)
-        self.spectrum.note(event)
+        try:
+            self._chronicle.note(event)
+            self.spectrum.note(event)
+        except Exception:  # no trial may fail for what there is to see of it
+            _LOG.exception("event %d is missing from the dashboard", event.seq)

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from server.chronicle import Changes, Chronicle, Told
 from server.database import JournalError
 from server.desk import Desk
+from server.errands import Errands, Job
 from server.events import Responded
 from server.overview import (
     Present,
@@ -37,19 +38,31 @@ ELSEWHERE_S = 30.0
 """How old what the ledger says of other studies may be."""
 
 
+def _at_once(_: Hashable, job: Job) -> None:
+    job()
+
+
 class DashboardData:
     """The replies and pushes of one study; for several threads.
 
-    ``monotonic`` measures how old things are; tests give their own.
+    No reply waits for a compiler or a search: pictures and spectra that are not there
+    yet are ``pending``, and watchers are told to ask again.
     """
 
     def __init__(
-        self, desk: Desk, monotonic: Callable[[], float] = time.monotonic
+        self,
+        desk: Desk,
+        later: Callable[[Hashable, Job], None] = _at_once,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Of the study of ``desk``."""
+        """Of the study of ``desk``.
+
+        ``later`` does slow work under a name, by default there and then;
+        ``monotonic`` measures how old things are; tests give their own.
+        """
         self.desk = desk
         self._study, self._board = desk.state.study, desk.board
-        self._monotonic = monotonic
+        self._later, self._monotonic = later, monotonic
         self._lock = threading.Lock()
         self._elsewhere: dict[str, float] = {}
         self._clocks: dict[str, float] = {}
@@ -58,6 +71,7 @@ class DashboardData:
         """What watchers are not told of yet, lest they ask too often."""
         self._told: dict[str, Any] = {}
         self._statuses: dict[str, str] = {}
+        self._spectrum: dict[str, Any] | None = None
 
     def overview(self, caller: Caller) -> dict[str, Any]:
         """Everything at once, and what ``caller`` may do."""
@@ -101,25 +115,55 @@ class DashboardData:
 
     def labelling(self, component: int | None) -> dict[str, Any]:
         """The picture of a component; raises :class:`ProtocolError`, 404."""
-        head = self._head()
-        drawn = self._board.gallery.draw(self.desk.stand(), component)
-        chosen = drawn["component"]
-        error = self._board.read(lambda past: past.generations.error_of(chosen))
+        head, gallery = self._head(), self._board.gallery
+        asked = gallery.asked(self.desk.stand(), component)
+        drawn = gallery.drawn(asked)
+        if drawn is None:
+            name = self._study.name, "labelling", component
+            self._later(name, lambda: self._draw(component))
+            drawn = gallery.drawn(asked)
+        if drawn is None:
+            places = {"component": asked.component, "components": asked.components}
+            return head | {"pending": True} | places
+        error = self._board.read(lambda past: past.generations.error_of(asked[0]))
         return head | drawn | {"relative_error": error}
 
     def spectrum(self) -> dict[str, Any]:
         """Error per order, and the power of each component found."""
-        head, series = self._head(), self.desk.stand().series
-        found = self._board.spectrum.answer(self._study.labeller, series)
-        return head | found | {"power": self._board.gallery.power(series)}
+        head, frozen = self._head(), len(self.desk.stand().series)
+        known = self._spectrum
+        if not known or len(known["power"]) < frozen or self._board.spectrum.stale:
+            self._later((self._study.name, "spectrum"), self._decompose)
+        return head | (self._spectrum or {"pending": True})
+
+    def _draw(self, component: int | None) -> None:
+        """Slow work: a picture, of which watchers are then told."""
+        self._board.gallery.draw(self.desk.stand(), component)
+        with self._lock:
+            self._kept.labelling = True
+
+    def _decompose(self) -> None:
+        """Slow work: the spectrum of as many sessions as one try allows."""
+        board, series = self._board, self.desk.stand().series
+        before = board.spectrum.waiting
+        found = board.spectrum.answer(self._study.labeller, series)
+        self._spectrum = found | {"power": board.gallery.power(series)}
+        with self._lock:
+            self._kept.spectrum = True
+        if 0 < found["waiting"] != before:
+            self._later((self._study.name, "spectrum"), self._decompose)
 
     def push(self) -> dict[str, Any] | None:
         """What is new since the last push; None if nothing is."""
         with self._lock:
             changes = self._board.take_changes()
-            present = self._present()
-            message = self._news(changes, present, self._due("beat", BEAT_S))
-            message |= self._to_ask(changes)
+            try:
+                present = self._present()
+                message = self._news(changes, present, self._due("beat", BEAT_S))
+                message |= self._to_ask(changes)
+            except Exception:
+                self._board.revision += 1  # watchers see that they missed something
+                raise
             if not message:
                 return None
             self._board.revision += 1
@@ -169,8 +213,7 @@ class DashboardData:
         if not self._due("ask", ASK_S):
             return {}
         self._kept = Changes()
-        spectrum = kept.spectrum or self._board.spectrum.waiting > 0
-        asked = {"spectrum": spectrum, "labelling": kept.labelling}
+        asked = {"spectrum": kept.spectrum, "labelling": kept.labelling}
         news: dict[str, Any] = {name: True for name, due in asked.items() if due}
         return news | ({"generations": min(rows)} if rows else {})
 
@@ -249,6 +292,8 @@ class Dashboards:
         """Of studies that may be opened, and opened again, at any time."""
         self._studies = studies
         self._lock = threading.Lock()
+        self._errands = Errands()
+        studies.closing.append(self._errands.close)
         self._known: dict[str, DashboardData] = {}
 
     def of(self, desk: Desk) -> DashboardData:
@@ -257,7 +302,7 @@ class Dashboards:
         with self._lock:
             known = self._known.get(name)
             if known is None or known.desk is not desk:
-                known = self._known[name] = DashboardData(desk)
+                known = self._known[name] = DashboardData(desk, self._errands.put)
             return known
 
     def open(self, study: str) -> DashboardData | None:
@@ -269,7 +314,7 @@ class Dashboards:
 def _all_but(every: Iterable[Told], new: Sequence[Told]) -> list[Told]:
     """What was told before the newest, which come at the end."""
     told = list(every)
-    return told[: len(told) - len(new)]
+    return told[: max(len(told) - len(new), 0)]
 
 
 def _finite(value: float) -> float | None:

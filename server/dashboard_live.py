@@ -10,6 +10,9 @@ from server.dashboard_data import DashboardData, Dashboards
 EVERY_S = 0.25
 """How often watchers are told: what happens meanwhile goes together."""
 
+LAST_S = 5.0
+"""How long a server that ends waits for the round under way."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,41 +31,54 @@ class Pusher:
         self._every_s = every_s
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pause = threading.Event()
+        self._closing = threading.Event()
         self._kept: dict[str, DashboardData] = {}
 
     def wake(self) -> None:
         """Somebody watches now."""
         with self._lock:
-            if self._thread is None:
+            if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
 
-    def _run(self) -> None:
-        while self._goes_on():
-            try:
-                self.tick()
-            except Exception:  # whoever watches sees that nothing moves
-                _LOG.exception("watchers could not be told what is new")
-            self._pause.wait(self._every_s)
+    def close(self) -> None:
+        """Tell nobody anything more."""
+        self._closing.set()
+        with self._lock:
+            thread = self._thread
+        if thread and thread is not threading.current_thread():
+            thread.join(LAST_S)
 
-    def _goes_on(self) -> bool:
-        """Whether anybody watches; else this was the last round."""
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                watched = self._watched()
+                if not watched and self._ends():
+                    return
+                self.tick(watched)
+            except Exception:  # of the tokens' database too: the next round goes on
+                _LOG.exception("watchers could not be told what is new")
+            self._closing.wait(self._every_s)
+
+    def _ends(self) -> bool:
+        """Whether still nobody watches: then this was the last round."""
         with self._lock:
             if self._watched():
-                return True
+                return False
+            self._keep({})
             self._thread = None
-        self._keep({})
-        return False
+            return True
 
-    def tick(self) -> None:
+    def tick(self, watched: Collection[str]) -> None:
         """Tell the watchers of each study what is new in it."""
-        watched = self._watched()
         opened = {name: self._dashboards.open(name) for name in watched}
         self._keep({name: data for name, data in opened.items() if data})
         for name, data in self._kept.items():
-            if news := data.push():
-                self._tell(name, news)
+            try:
+                if news := data.push():
+                    self._tell(name, news)
+            except Exception:  # those who watch the others must still be told
+                _LOG.exception("watchers of %s could not be told what is new", name)
 
     def _keep(self, kept: dict[str, DashboardData]) -> None:
         """What is new is kept for those that are watched, and for no others."""

@@ -53,6 +53,20 @@ def stand_of(state: StudyState) -> Stand:
     )
 
 
+class Asked(NamedTuple):
+    """A picture: of which component of how many, and how far the search is in it."""
+
+    component: int
+    components: int
+    generation: int | None
+    fitted: int | None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the component is not frozen yet."""
+        return self.fitted is not None
+
+
 class Gallery:
     """Pictures of a study's labellings. May be used by several threads."""
 
@@ -60,13 +74,13 @@ class Gallery:
         """Nothing is drawn yet."""
         self._study = study
         self._lock = threading.Lock()
-        self._drawn: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._drawn: dict[Asked, dict[str, Any]] = {}
+        self._powers: list[list[float]] = []
 
-    def draw(self, stand: Stand, component: int | None = None) -> dict[str, Any]:
-        """The picture of a component, by default of the newest.
+    def asked(self, stand: Stand, component: int | None = None) -> Asked:
+        """The picture of a component, by default of the newest; not drawn.
 
-        Slow the first time: no lock of the study is held. Raises
-        :class:`ProtocolError`, 404, where there is no such component yet.
+        Raises :class:`ProtocolError`, 404, where there is no such component yet.
         """
         found = len(stand.series)
         ahead = self._ahead(stand)
@@ -80,24 +94,43 @@ class Gallery:
                 if there
                 else "no generation has ended yet: ask again then",
             )
-        provisional = chosen >= found
-        key = (chosen, *((stand.generation, stand.fitted) if provisional else (-1, -1)))
-        with self._lock:  # whoever asks meanwhile gets the same picture
-            if key not in self._drawn:
-                series = self._series(stand) if provisional else stand.series
-                self._drawn[key] = self._draw(series, chosen)
-                for old in list(self._drawn)[:-_KEPT]:
-                    del self._drawn[old]
-            return self._drawn[key] | {
-                "component": chosen,
-                "components": there,
-                "generation": stand.generation if provisional else None,
-                "provisional": provisional,
-            }
+        if chosen < found:
+            return Asked(chosen, there, None, None)
+        return Asked(chosen, there, stand.generation, stand.fitted)
+
+    def drawn(self, asked: Asked) -> dict[str, Any] | None:
+        """A picture, if it is drawn; never waits."""
+        with self._lock:
+            known = self._drawn.get(asked._replace(components=0))
+        if known is None:
+            return None
+        return known | {
+            "component": asked.component,
+            "components": asked.components,
+            "generation": asked.generation,
+            "provisional": asked.provisional,
+        }
+
+    def draw(self, stand: Stand, component: int | None = None) -> None:
+        """Draw a picture as the search stands; slow the first time.
+
+        Raises as :meth:`asked`.
+        """
+        asked = self.asked(stand, component)
+        if self.drawn(asked) is not None:
+            return
+        series = self._series(stand) if asked.provisional else stand.series
+        picture = self._draw(series, asked.component)
+        with self._lock:
+            self._drawn[asked._replace(components=0)] = picture
+            for old in list(self._drawn)[:-_KEPT]:
+                del self._drawn[old]
 
     def power(self, series: Series) -> list[list[float]]:
-        """Share of power of each frozen component per order, the rest above."""
-        return [self._power(series, i).tolist() for i in range(len(series))]
+        """Share of power of each frozen component per order, the rest above; slow."""
+        for i in range(len(self._powers), len(series)):
+            self._powers.append(self._power(series, i).tolist())
+        return self._powers[: len(series)]
 
     def _ahead(self, stand: Stand) -> int:
         """How many components are there beside those frozen: where the search is."""

@@ -85,6 +85,7 @@ def overview(study: Study, past: Chronicle, present: Present) -> dict[str, Any]:
         "hours_left_how": how,
         "pace_per_hour": pace,
         "best_error": summary["best_error"],
+        "best_is": _best_is(study),
         "groups": [group for group in study.groups if group],
         "limits": _limits(study.file.safety),
         "subjects_total": len(past.cards),
@@ -281,11 +282,19 @@ def _pace(
         return None, None, "not known: the newest sessions were recorded all at once"
     pace = (len(ends) - 1) / hours
     how = (
-        f"from the last {len(ends)} finished sessions, {_short(pace)} an hour with "
+        f"from the last {len(ends)} finished sessions, {_short(pace):g} an hour with "
         "pauses and nights as they came; at most so many sessions are left, if none "
         "is lost"
     )
     return _short(left / pace), _short(pace), how
+
+
+def _best_is(study: Study) -> str:
+    """What a search makes low: with groups that is not the error of anybody."""
+    objective = study.file.objective
+    error = "relative error" if objective.error == "relative" else "error"
+    one = objective.aim == "single"
+    return error if one else f"{objective.aim} of the groups' {error}s"
 
 
 def _short(number: float) -> float:

@@ -68,6 +68,7 @@ class Sockets:
             )
         self._server.on("*", self._unknown)
         self._pusher = Pusher(dashboards, self._watched, self._tell)
+        door.studies.closing.append(self._pusher.close)
         door.studies.told.append(self._push)
         door.studies.hurried.append(self._control)
 

@@ -19,7 +19,7 @@ from server.events import Event, GenerationAsked, SessionEnded, SessionOpened
 Floats = NDArray[np.float64]
 
 PATIENCE_S = 0.3
-"""How long a reply may work on labellings; what is left over is for the next one."""
+"""How long one answer may work on labellings; what is left over is for the next one."""
 
 SHUFFLES = 200
 """Permutations that the null of a spectrum is told from."""
@@ -45,8 +45,8 @@ class _Scored(NamedTuple):
 class SpectrumSoFar:
     """Errors of finished sessions, and the power of the labellings they were on.
 
-    Labellings are evaluated when somebody asks, not when a session ends: that takes
-    longer than a trial may wait. May be used by several threads.
+    Labellings are evaluated when somebody wants to know, not when a session ends: that
+    takes longer than a trial may wait. May be used by several threads.
     """
 
     def __init__(self) -> None:
@@ -60,6 +60,7 @@ class SpectrumSoFar:
         self._scored: list[_Scored] = []
         self.waiting = 0
         """Sessions that the last answer did not come to yet."""
+        self._seen = -1
         self._answer: tuple[int, dict[str, Any]] | None = None
 
     def note(self, event: Event) -> None:
@@ -79,6 +80,12 @@ class SpectrumSoFar:
                     with self._lock:
                         self._scored.append(_Scored(slot, opened.candidate, fact.error))
 
+    @property
+    def stale(self) -> bool:
+        """Whether another answer would tell more than the last one."""
+        with self._lock:
+            return self._seen != len(self._scored) or self.waiting > 0
+
     def answer(
         self, labeller: Labeller, series: Series, patience_s: float = PATIENCE_S
     ) -> dict[str, Any]:
@@ -90,6 +97,7 @@ class SpectrumSoFar:
         with self._working:
             with self._lock:
                 scored = list(self._scored)
+                self._seen = len(scored)
             self._evaluate(labeller, series, scored, patience_s)
             ready = [one for one in scored if one.slot in self._known]
             if self._answer is None or self._answer[0] != len(ready):

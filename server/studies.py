@@ -44,6 +44,8 @@ class Studies:
         """Called with every fact of every study once it is on disk."""
         self.hurried: list[Told] = []
         """Called with emergency stops at once."""
+        self.closing: list[Callable[[], object]] = []
+        """Called before the studies are given back."""
         self._studies, self._where = dict(studies), where
         self._open: dict[str, Desk] = {}
         self._opening = {name: threading.Lock() for name in studies}
@@ -91,9 +93,15 @@ class Studies:
 
     def close(self) -> None:
         """Give every study back, so that another process may serve it."""
+        self.end_listening()
         while self._open:
             _, desk = self._open.popitem()
             desk.close()
+
+    def end_listening(self) -> None:
+        """Whoever works beside the studies is to end it."""
+        while self.closing:
+            self.closing.pop()()
 
     def _opened(self, name: str) -> Desk:
         journal = Journal(self._where, name)

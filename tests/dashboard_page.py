@@ -42,7 +42,8 @@ class Served:
         """Serve the journal as it is."""
         self.journal = Journal(self._path, self.study.name)
         self.desk = Desk(self.study, self.journal, self._mode)
-        app, _ = create_app(door_of(self.desk, self.access))
+        self._door = door_of(self.desk, self.access)
+        app, _ = create_app(self._door)
         self._server = make_server("127.0.0.1", self._port, app, threaded=True)
         self._port = self._server.server_port
         self._connections: list[socket.socket] = []
@@ -64,6 +65,7 @@ class Served:
         """Nothing answers any more."""
         if self._server is None:
             return
+        self._door.studies.end_listening()
         self._server.shutdown()
         for connection in self._connections:
             with contextlib.suppress(OSError):
@@ -116,14 +118,14 @@ def served(folder: Path, text: str = STUDY, mode: str = "dry-run") -> Iterator[S
 class Operator:
     """Whoever sits before the page."""
 
-    def __init__(self, page: Any, served: Served) -> None:
-        """Opens the dashboard; ``page`` is Playwright's."""
-        self.page, self.served = page, served
+    def __init__(self, page: Any, url: str) -> None:
+        """Opens the dashboard of a server; ``page`` is Playwright's."""
+        self.page = page
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", self._console)
-        page.goto(f"{served.url}/dashboard")
+        page.goto(f"{url}/dashboard")
 
     def _console(self, message: Any) -> None:
         # What the browser says of a server that is away is no fault of the page.

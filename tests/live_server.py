@@ -34,13 +34,15 @@ def door_of(desk: Desk, access: Access | None = None, *others: Desk) -> Door:
 @contextlib.contextmanager
 def serving(desk: Desk, access: Access | None = None, *others: Desk) -> Iterator[str]:
     """Serve a desk, or several, over HTTP and Socket.IO; gives the URL."""
-    app, _ = create_app(door_of(desk, access, *others))
+    door = door_of(desk, access, *others)
+    app, _ = create_app(door)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        door.studies.end_listening()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,6 +1,7 @@
 """A study small enough for a test, a clock to set, and subjects without waiting."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -61,6 +62,14 @@ CHOICE = study_text(session='response = "choice"\ntest_repeats = 2')
 def small_study(text: str = study_text(), null: bool = False) -> Study:
     """One study object for all tests, since each compiles anew."""
     return Study(text, null)
+
+
+def renamed(name: str) -> Study:
+    """The small study under another name; what is compiled for one serves both."""
+    study = copy(small_study())
+    section = study.file.study.model_copy(update={"name": name})
+    study.file = study.file.model_copy(update={"study": section})
+    return study
 
 
 class Clock:

@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,16 +14,18 @@ from live_server import serving
 from small_study import (
     hello,
     open_desk,
+    renamed,
     run_one,
     send,
     small_study,
-    study_text,
 )
 
 from server import dashboard_pages
 from server.access import Access
 from server.database import open_database
 from server.desk import Desk
+from server.errands import Errands
+from server.gallery import Gallery
 from server.journal import Journal
 from server.stimulus_files import Content
 
@@ -114,6 +117,86 @@ def test_trials_are_told_together_and_in_order(desk: Desk) -> None:
     assert desk.board.revision >= len(pushes)
 
 
+def test_no_reply_waits_for_what_is_slow(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        run_one(desk.handle, f"sim-{number}")
+    compiled, draw = threading.Event(), Gallery.draw
+
+    def slowly(*asked: Any) -> None:
+        compiled.wait(60.0)
+        draw(*asked)
+
+    monkeypatch.setattr(Gallery, "draw", slowly)
+    with serving(desk) as url, watching(url) as watcher:
+        for page in ("labelling", "spectrum", "labelling"):
+            reply = get(url, page).json()
+            assert reply["pending"]
+            assert "view" not in reply
+        session = hello(desk, "mouse-1").session
+        answer(desk, session, 0)  # nor does a trial
+        assert get(url, "overview").json()["trials"] == 49
+        compiled.set()
+        watcher.until(lambda news: news.get("labelling"))
+        told = ask_until(url, "labelling", "view")
+        assert told["view"] == "sphere"
+        assert "pending" not in told
+        assert ask_until(url, "spectrum", "orders")["sessions"] == 4
+
+
+def ask_until(url: str, page: str, field: str) -> Any:
+    """A part, once it has been worked out."""
+    for _ in range(300):
+        reply = get(url, page).json()
+        if field in reply:
+            return reply
+        time.sleep(0.1)
+    raise AssertionError(f"{page} was never worked out")
+
+
+def test_a_fault_is_a_gap_and_not_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(desk) as url, watching(url) as watcher:
+        before = watcher.until(bool)["revision"]
+        given, faults = desk.present, iter([OSError("gone")])
+
+        def present(elsewhere: Any) -> Any:
+            for fault in faults:
+                raise fault
+            return given(elsewhere)
+
+        monkeypatch.setattr(desk, "present", present)
+        hello(desk, "mouse-1")
+        after = watcher.until(bool)["revision"]
+        assert after > before + 1
+        assert "could not be told" in caplog.text
+
+
+def test_errands_are_done_once_each_one_after_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errands, begin, over = Errands(), threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("a bad errand")
+
+    errands.put("first", lambda: begin.wait(10.0))
+    errands.put("bad", fail)
+    for name in ("a", "b", "a", "a"):
+        errands.put(name, lambda name=name: done.append(name))  # type: ignore[misc]
+    errands.put("last", over.set)
+    begin.set()
+    assert over.wait(10.0)
+    assert done == ["a", "b"]
+    assert "a bad errand" in caplog.text
+    errands.close()
+    errands.put("late", lambda: done.append("late"))
+    assert done == ["a", "b"]
+
+
 def test_nothing_is_kept_or_pushed_where_nobody_watches(desk: Desk) -> None:
     with serving(desk) as url:
         with watching(url) as watcher:
@@ -135,10 +218,9 @@ def test_nothing_is_kept_or_pushed_where_nobody_watches(desk: Desk) -> None:
 def test_a_token_of_one_study_sees_no_other(
     open_journal: Callable[..., Journal], access: Access
 ) -> None:
-    other = small_study(study_text().replace('"small"', '"other"'))
     desks = {
         study.name: open_desk(open_journal(study=study.name), study=study)
-        for study in (small_study(), other)
+        for study in (small_study(), renamed("other"))
     }
     secret = access.issue("viewer", study="small")[1]
     every = access.issue("viewer")[1]

@@ -3,16 +3,18 @@
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import chromium, needs_browser
 from dashboard_page import Operator, Served, served
-from small_study import study_text
+from live_server import serving
+from small_study import facts, hello, open_desk, renamed, study_text
 
 from server.events import Halted, RewardAsked, SessionEnded
+from server.journal import Journal
 
 ROOT = Path(__file__).parents[1]
 DASHBOARD = ROOT / "server" / "dashboard"
@@ -43,7 +45,7 @@ def study(tmp_path: Path) -> Iterator[Served]:
 def operator(browser: Any, study: Served) -> Iterator[Operator]:
     """Before a desk."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
-    one = Operator(context.new_page(), study)
+    one = Operator(context.new_page(), study.url)
     yield one
     context.close()
     assert one.faults == []
@@ -159,7 +161,7 @@ def test_an_emergency_by_keyboard_even_before_a_dialog(
 def test_an_emergency_by_a_finger_that_stays(browser: Any, study: Served) -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
     context = browser.new_context(**phone, is_mobile=True)
-    operator = Operator(context.new_page(), study)
+    operator = Operator(context.new_page(), study.url)
     page = operator.page
     page.tap("#emergency")  # a tap alone stops nothing
     operator.sees("#emergency", "Press again")
@@ -173,17 +175,41 @@ def test_an_emergency_by_a_finger_that_stays(browser: Any, study: Served) -> Non
     context.close()
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-def test_nothing_sticks_out_sideways(browser: Any, study: Served, width: int) -> None:
+def test_an_emergency_is_of_every_study(
+    browser: Any, open_journal: Callable[..., Journal]
+) -> None:
+    journals = {name: open_journal(study=name) for name in ("small", "other")}
+    desk = open_desk(journals["small"])
+    other = open_desk(journals["other"], study=renamed("other"))
+    hello(desk, "m1")
+    with serving(desk, None, other) as url:
+        context = browser.new_context(viewport={"width": 360, "height": 740})
+        page = context.new_page()
+        operator = Operator(page, url)
+        operator.sees(operator.row("m1"), "running")
+        operator.sees("#emergency", "all studies")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        page.keyboard.press("Control+.")
+        operator.sees("#emergency", "all 2 studies")
+        page.keyboard.press("Control+.")
+        operator.sees("#emergency", "Stopped")
+        context.close()
+        for journal in journals.values():
+            assert [h.what for h in facts(journal, Halted)] == ["emergency"]
+
+
+def test_nothing_sticks_out_sideways(browser: Any, study: Served) -> None:
     for n in range(4):
         study.run_session(f"sim-{n}")
     study.answer(study.hello("a-subject-with-a-very-long-name.2026").session, 3)
-    context = browser.new_context(viewport={"width": width, "height": 800})
-    operator = Operator(context.new_page(), study)
-    operator.sees("#generations .readout", "median")
-    operator.sees("#finished", "4")
-    wide = operator.page.evaluate("document.documentElement.scrollWidth")
-    assert wide == width
+    context = browser.new_context(viewport={"width": 1440, "height": 800})
+    operator = Operator(context.new_page(), study.url)
+    for width in (1440, 360):
+        operator.page.set_viewport_size({"width": width, "height": 800})
+        operator.sees("#generations .readout", "median")
+        operator.sees("#finished", "4")
+        wide = operator.page.evaluate("document.documentElement.scrollWidth")
+        assert wide == width
     context.close()
 
 
@@ -191,7 +217,7 @@ def test_a_viewer_has_nothing_to_press(browser: Any, study: Served) -> None:
     _, secret = study.access.issue("viewer")
     study.hello("m1")
     context = browser.new_context()
-    operator = Operator(context.new_page(), study)
+    operator = Operator(context.new_page(), study.url)
     page = operator.page
     page.fill("input[name=token]", "pen_000000_wrong")
     page.keyboard.press("Enter")
@@ -227,7 +253,7 @@ def test_a_cap_is_shown_and_bounds_what_may_be_given(
     with served(tmp_path, SAFE, mode="live") as study:
         study.hello("m1")
         context = browser.new_context(viewport={"width": 1700, "height": 900})
-        operator = Operator(context.new_page(), study)
+        operator = Operator(context.new_page(), study.url)
         operator.sees(operator.row("m1"), "/ 20 µl")
         operator.page.click(f"{operator.row('m1')} .orders")
         operator.page.click("dialog [data-order=reward]")

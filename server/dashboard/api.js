@@ -27,8 +27,9 @@ export class Api {
   }
 
   /** A picture as an address that an `<img>` takes: it could not send the token. */
-  async picture(address) {
+  async picture(address, study) {
     const url = new URL(address, `${this.root}/`);
+    url.searchParams.set("study", study);
     const reply = await this.#ask(url, {});
     return URL.createObjectURL(await reply.blob());
   }

@@ -13,12 +13,18 @@ export class Emergency {
   #timers = { hold: 0, armed: 0 };
   #held = false;
 
-  /** `send` gives the order; `said` hears what is to be read out at once. */
-  constructor(send, said) {
-    Object.assign(this, { send, said });
+  /**
+   * `send(study)` gives the order to one study; all of `studies` are given it, as an
+   * emergency is of a room, not of a study. `said` hears what is to be read out at once.
+   */
+  constructor(send, studies, said) {
+    Object.assign(this, { send, studies, said });
+    this.several = studies.length > 1;
+    this.all = this.several ? `all ${studies.length} studies` : "all";
     this.element = document.createElement("button");
     this.element.id = "emergency";
     this.element.type = "button";
+    this.element.title = `Every session of ${studies.join(", ")} ends at once`;
     this.element.setAttribute("aria-keyshortcuts", "Control+.");
     this.#show("ready");
     this.#listen();
@@ -29,7 +35,8 @@ export class Emergency {
     if (this.state === "armed") return this.fire();
     if (this.state === "sending") return undefined;
     this.#show("armed");
-    this.said("Emergency stop armed. Press again to stop every session at once.");
+    const whole = this.several ? ` of ${this.all}` : "";
+    this.said(`Emergency stop armed. Press again to stop every session${whole} at once.`);
     clearTimeout(this.#timers.armed);
     this.#timers.armed = setTimeout(() => {
       if (this.state === "armed") this.#show("ready");
@@ -41,21 +48,36 @@ export class Emergency {
   async fire() {
     this.#show("sending");
     this.said("Emergency stop is being sent.");
+    const refused = new Map(); // why, by study
+    let left = this.studies;
     for (let failed = 1; ; failed += 1) {
-      try {
-        await this.send();
-        return this.#over("confirmed", `Stopped, ${clock(Date.now() / 1000)}`);
-      } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        if (error.status && error.status < 500)
-          return this.#over("failed", "Refused", error.message);
-        this.#show("sending", "Not confirmed: stop the rigs by hand");
-        if (failed === 1) {
-          this.said("The server has not confirmed the emergency stop. Stop the rigs by hand.");
-        }
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      const done = await Promise.all(left.map((study) => this.#tell(study, refused)));
+      left = left.filter((_, i) => !done[i]);
+      if (!left.length) break;
+      const which = this.several ? ` by ${left.join(", ")}` : "";
+      this.#show("sending", `Not confirmed${which}: stop the rigs by hand`);
+      if (failed === 1) {
+        this.said(`The emergency stop is not confirmed${which}. Stop the rigs by hand.`);
       }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
+    if (refused.size) {
+      const who = this.several ? ` by ${[...refused.keys()].join(", ")}` : "";
+      return this.#over("failed", `Refused${who}`, [...refused.values()].join("; "));
+    }
+    return this.#over("confirmed", `Stopped, ${clock(Date.now() / 1000)}`);
+  }
+
+  /** Whether a study has answered, if only with a refusal. */
+  async #tell(study, refused) {
+    try {
+      await this.send(study);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (!error.status || error.status >= 500 || error.status === 429) return false;
+      refused.set(study, this.several ? `${study}: ${error.message}` : error.message);
+    }
+    return true;
   }
 
   #over(state, words, detail = "") {
@@ -69,8 +91,8 @@ export class Emergency {
 
   #show(state, words) {
     const texts = {
-      ready: "Emergency stop",
-      armed: "Press again: stop all",
+      ready: this.several ? "Emergency stop: all studies" : "Emergency stop",
+      armed: `Press again: stop ${this.all}`,
       sending: "Sending ...",
     };
     this.state = state;

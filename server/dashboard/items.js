@@ -10,13 +10,15 @@ const KEPT = 400; // pictures held at a time
 export class Pictures {
   #known = new Map();
 
-  constructor(api) {
-    this.api = api;
+  constructor(api, study) {
+    Object.assign(this, { api, study });
   }
 
   /** Put a picture into an `<img>` as soon as it is here. */
   async into(image, address) {
-    if (!this.#known.has(address)) this.#known.set(address, this.api.picture(address));
+    if (!this.#known.has(address)) {
+      this.#known.set(address, this.api.picture(address, this.study));
+    }
     this.#drop();
     try {
       image.src = await this.#known.get(address);

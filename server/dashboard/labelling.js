@@ -4,7 +4,7 @@ import { Items, MOST, Pictures } from "./items.js";
 import { Line, Plane, Points, Ring } from "./plain.js";
 import { Globe, SphereMap } from "./sphere.js";
 import { html, nothing } from "./vendor/lit-html.js";
-import { decimal, without } from "./words.js";
+import { COMPUTING, decimal, without } from "./words.js";
 
 export class Labelling {
   #pictures = {};
@@ -12,7 +12,7 @@ export class Labelling {
 
   constructor(store, live) {
     Object.assign(this, { store, live });
-    this.images = new Pictures(live.api);
+    this.images = new Pictures(live.api, live.study);
   }
 
   view() {
@@ -20,8 +20,10 @@ export class Labelling {
     return html`<section class="panel labelling" aria-labelledby="labelling-title" id="labelling">
       <header><h2 id="labelling-title">Labelling</h2>${labelling ? this.#choice(labelling) : nothing}</header>
       ${
-        labelling
-          ? html`${this.#drawing(labelling)}${scale()}<p class="quiet">${about(labelling)}</p>`
+        labelling?.pending
+          ? html`<p class="empty">${COMPUTING}</p>`
+          : labelling
+          ? html`${this.#drawing(labelling)}${scale()}<p class="quiet">${about(labelling, this.store.overview.groups.length > 0)}</p>`
           : html`<p class="empty">${without(labelling, "The search has not proposed a labelling yet.")}</p>`
       }
     </section>`;
@@ -82,10 +84,13 @@ function scale() {
   return html`<div class="scale"><span>−1</span><svg aria-hidden="true" class="colours"></svg><span>+1</span></div>`;
 }
 
-function about({ component, generation, provisional, relative_error: error, shown, total }) {
+function about(labelling, grouped) {
+  const { component, generation, provisional, relative_error: error, shown, total } = labelling;
   const parts = [`Component ${component + 1}`];
   if (provisional) parts.push(`best of generation ${generation + 1} so far, not yet final`);
-  if (error !== null && error !== undefined) parts.push(`relative error ${decimal(error)}`);
+  if (error !== null && error !== undefined) {
+    parts.push(`relative error ${decimal(error)}${grouped ? " on average over groups" : ""}`);
+  }
   const seen = Math.min(shown ?? 0, MOST);
   if (total > seen) parts.push(`${seen} of ${total} stimuli shown`);
   return `${parts.join(", ")}.`;

@@ -11,6 +11,7 @@ export class Live {
   connection = { state: "connecting", since: Date.now() / 1000 };
   #asking = new Map(); // pages under way, and whether one is wanted again
   #timer = 0;
+  #after = Number.POSITIVE_INFINITY; // the first generation that is to be asked for
 
   /** `changed` is called after each change; `alarmed` with alarms that are new. */
   constructor(api, store, study, { changed, alarmed, shut }) {
@@ -37,10 +38,13 @@ export class Live {
 
   /** Everything that changes as a whole. */
   async refresh() {
-    const told = await this.#page("overview", {}, (overview) => this.store.take(overview));
+    const told = await this.#page("overview", {}, (overview) => {
+      const missed = this.store.take(overview);
+      if (missed.length) this.alarmed(missed);
+    });
     if (!told) return;
     this.store.rasters.forEach((_, session) => this.raster(session));
-    this.#generations();
+    this.#generations(0); // any of them may have changed meanwhile
     this.#part("spectrum");
     this.labelling();
   }
@@ -58,13 +62,19 @@ export class Live {
   }
 
   #part(name, query = {}) {
-    return this.#page(name, query, (part) => (this.store[name] = part));
+    return this.#page(name, query, (part) => this.store.takePart(name, part));
   }
 
-  #generations(after = this.store.generations?.next ?? 0) {
-    return this.#page("generations", { after }, (part) => {
+  #generations(after) {
+    this.#after = Math.min(this.#after, after);
+    const query = () => {
+      const first = this.#after; // of all that were wanted while another was under way
+      this.#after = Number.POSITIVE_INFINITY;
+      return { after: Number.isFinite(first) ? first : this.store.generations?.next };
+    };
+    return this.#page("generations", query, (part) => {
       this.store.takeGenerations(part);
-      if (part.next < part.rows) setTimeout(() => this.#generations());
+      if (part.next < part.rows) setTimeout(() => this.#generations(part.next));
     });
   }
 
@@ -86,8 +96,9 @@ export class Live {
       return false;
     }
     this.#asking.set(key, null);
+    const asked = typeof query === "function" ? query() : query;
     try {
-      take(await this.api.get(`dashboard/${name}`, { study: this.study, ...query }));
+      take(await this.api.get(`dashboard/${name}`, { study: this.study, ...asked }));
       return true;
     } catch (error) {
       this.#refused(error, name);

@@ -20,6 +20,8 @@ const TICK_MS = 1000;
 const AGAIN_MS = 2000;
 const URGENT_MS = 3000; // an emergency that is not confirmed by then is sent again
 
+const EMERGENCY = { emergency: true, reason: "emergency stop at the dashboard" };
+
 const page = document.getElementById("page");
 const root = new URL(document.body.dataset.root, location.href).href;
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -68,8 +70,8 @@ class App {
     const order = (kind, message, patience) => this.api.order(kind, study, message, patience);
     this.orders = new Orders((kind) => this.store.may(kind), order, say);
     this.emergency = new Emergency(
-      () =>
-        order("stop", { emergency: true, reason: "emergency stop at the dashboard" }, URGENT_MS),
+      (one) => this.api.order("stop", one, EMERGENCY, URGENT_MS),
+      [study, ...studies.filter((one) => one !== study)],
       (words) => say(words, "loud"),
     );
     this.rasters = new Rasters(this.store, (session) => this.live.raster(session));

@@ -38,7 +38,7 @@ export function progress(app) {
         <p class="quiet">${
           overview.best_error === null || overview.best_error === undefined
             ? "No error known yet"
-            : `Lowest relative error ${decimal(overview.best_error)}`
+            : `Lowest ${overview.best_is} ${decimal(overview.best_error)}`
         }</p>
       </div>
     </div>

@@ -1,9 +1,9 @@
-// The bias spectrum: the subject's error on labellings of each order, beside what chance gives.
+// The bias spectrum: the subjects' error on labellings of each order, beside what chance gives.
 
 import { Chart, FONT, axis } from "./chart.js";
 import { series, styled } from "./colours.js";
 import { html, nothing } from "./vendor/lit-html.js";
-import { decimal, without } from "./words.js";
+import { COMPUTING, decimal, without } from "./words.js";
 
 const NOTHING =
   "Too few sessions have ended to tell the orders apart. A low error will mean: easily generalised.";
@@ -72,13 +72,14 @@ export class Spectrum {
   }
 
   view() {
-    const { spectrum } = this.store;
-    const some = spectrum?.error.some(known);
+    const { spectrum, overview } = this.store;
+    const whose = overview.groups.length ? "all groups together" : "subjects";
+    const some = spectrum?.error?.some(known);
     return html`<section class="panel spectrum" aria-labelledby="spectrum-title" id="spectrum">
       <header><h2 id="spectrum-title">Bias spectrum</h2>
         ${
           some
-            ? html`<ul class="legend"><li><i class="swatch dot filled"></i>this subject</li>
+            ? html`<ul class="legend"><li><i class="swatch dot filled"></i>${whose}</li>
               ${spectrum.null ? html`<li><i class="swatch square"></i>by chance</li>` : nothing}
               ${spectrum.error.every(known) ? nothing : html`<li><b>?</b> not known yet</li>`}</ul>`
             : nothing
@@ -86,7 +87,7 @@ export class Spectrum {
       ${
         some
           ? html`${this.#chart.element}<p class="quiet how">${spectrum.how}</p>${table(spectrum)}`
-          : html`<p class="empty">${without(spectrum, NOTHING)}</p>`
+          : html`<p class="empty">${spectrum?.pending ? COMPUTING : without(spectrum, NOTHING)}</p>`
       }
       ${some ? powers(spectrum) : nothing}
     </section>`;
@@ -94,7 +95,7 @@ export class Spectrum {
 
   draw(theme) {
     const { spectrum } = this.store;
-    if (!spectrum?.error.some(known)) return;
+    if (!spectrum?.error?.some(known)) return;
     const numbers = [spectrum.error, spectrum.high, spectrum.null?.high ?? []].flat().filter(known);
     const top = Math.max(1.1, ...numbers);
     const x = spectrum.orders.map((_, i) => i);

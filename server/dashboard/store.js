@@ -38,15 +38,19 @@ export class Store {
     return this.rows.filter((row) => row.session);
   }
 
-  /** All anew; what was known of another process of the server is forgotten. */
+  /**
+   * All anew; what was known of another process of the server is forgotten.
+   * Returns the alarms that came while this page did not hear.
+   */
   take(overview) {
     const known = this.overview;
     if (known?.epoch !== overview.epoch) {
       for (const raster of this.rasters.values()) for (const name of COLUMNS) raster[name] = [];
       this.generations = undefined;
     } else if (overview.revision < known.revision) {
-      return; // pushes were faster
+      return []; // pushes were faster
     }
+    const latest = this.alarms[0]?.at ?? known?.now;
     const { subjects, alarms, ledger, ...rest } = overview;
     this.overview = rest;
     this.alarms = alarms;
@@ -56,6 +60,14 @@ export class Store {
     const live = new Set(this.sessions.map(({ session }) => session));
     for (const session of this.rasters.keys()) if (!live.has(session)) this.rasters.delete(session);
     this.#ahead = overview.now - Date.now() / 1000;
+    return latest === undefined ? [] : alarms.filter(({ at }) => at > latest);
+  }
+
+  /** A part as a whole; what is shown stays until the server has computed the next. */
+  takePart(name, part) {
+    const known = this[name];
+    const same = known && !known.pending && known.component === part.component;
+    if (!(part.pending && same)) this[name] = part;
   }
 
   /** What is new; returns whether something before it was missed. */

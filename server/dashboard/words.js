@@ -45,6 +45,9 @@ export const signed = (number) =>
 /** What stands where there is nothing to show: not heard yet, or not there yet. */
 export const without = (known, words) => (known === undefined ? "Loading ..." : words);
 
+/** What stands where the server is at it: it says when it is there. */
+export const COMPUTING = "Computing ...";
+
 export const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
 /** A name of the server's as words. */
