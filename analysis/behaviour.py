@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, exponnorm, quantile_test, t
 
-from analysis.grouping import grouped, joined, keyed
+from analysis.grouping import grouped, independent, joined, keyed
 from analysis.intervals import median_interval
 from analysis.psychometric import fitted
 from analysis.record import Record
@@ -38,21 +38,26 @@ def learning_curve(
     ``error`` is the mean squared difference of answer and label, of single answers:
     of choices never below what a coin of the label's probability would have.
     ``agreement`` is the share of answers on the label's side. Both with t-intervals
-    over sessions. ``trial`` is the mean number of a bin's trials, counted over the
-    session.
+    over subjects, or sessions (:func:`analysis.grouping.independent`). ``trial`` is the
+    mean number of a bin's trials, counted over the session.
     """
     answered = trials[trials["response"].notna()]
     away = (answered["response"] - answered["label"]) ** 2
     agree = (answered["response"] > 0) == (answered["label"] > 0)
-    table = answered.assign(error=away, agreement=agree.astype(float))
+    table = answered.assign(
+        error=away, agreement=agree.astype(float), _unit=independent(answered)
+    )
     parts = []
     for key, own in grouped(table, [*by, "phase"]):
         first, last = own["trial"].min(), own["trial"].max()
         width = max(1.0, (last - first + 1) / bins)
         place = ((own["trial"] - first) / width).astype(int)
-        each = own.groupby([place.rename("bin"), "session"], observed=True)
+        of_bin = own.groupby(place)
+        each = own.groupby([place.rename("bin"), "_unit"])
         means = each[["error", "agreement", "trial"]].mean()
-        part = _over_sessions(means, level).assign(trials=own.groupby(place).size())
+        part = _over_units(means, level).assign(
+            trials=of_bin.size(), sessions=of_bin["session"].nunique()
+        )
         parts.append(keyed(part.reset_index(drop=True), [*by, "phase"], key))
     measures = [f"{m}{end}" for m in ("error", "agreement") for end in _ENDS]
     return joined(parts, [*by, "phase", "trial", *measures, "trials", "sessions"])
@@ -61,8 +66,8 @@ def learning_curve(
 _ENDS = ("", "_low", "_high")
 
 
-def _over_sessions(means: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Means of sessions with a t-interval, a row per bin."""
+def _over_units(means: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Means of independent units with a t-interval, a row per bin."""
     of_bin = means.groupby(level=0)
     n = of_bin.size()
     table = pd.DataFrame({"trial": of_bin["trial"].mean()})
@@ -71,7 +76,7 @@ def _over_sessions(means: pd.DataFrame, level: float) -> pd.DataFrame:
         mean, half = of_bin[name].mean(), of_bin[name].std(ddof=1) * reach
         table[name], table[f"{name}_low"] = mean, mean - half
         table[f"{name}_high"] = mean + half
-    return table.assign(sessions=n)
+    return table
 
 
 def reaction_times(
@@ -79,9 +84,10 @@ def reaction_times(
 ) -> pd.DataFrame:
     """Reaction times of answers, in seconds: median, quantiles, ex-Gaussian.
 
-    ``median`` is of the medians of sessions with a bootstrap interval over them; of
-    fewer than five sessions it is of all trials, with the interval of a quantile
-    test. ``mu``, ``sigma`` and ``tau`` are of a normal plus an exponential variable
+    Of training and test alike. ``median`` is of the medians of subjects, or sessions
+    (:func:`analysis.grouping.independent`), with a bootstrap interval over them; of
+    fewer than five it is of all trials, with the interval of a quantile test. ``mu``,
+    ``sigma`` and ``tau`` are of a normal plus an exponential variable
     (``scipy.stats.exponnorm``); ``note`` says where it was not fitted.
     """
     parts = []
@@ -103,8 +109,8 @@ def chronometric(
 ) -> pd.DataFrame:
     """Median reaction time by how far a label is from 0, in bins of equal number.
 
-    ``label`` is the mean of ``|label|`` in a bin; medians are of the medians of
-    sessions, with bootstrap intervals over them.
+    ``label`` is the mean of ``|label|`` in a bin; medians and intervals as in
+    :func:`reaction_times`.
     """
     timed = trials[trials["reaction_time_s"].notna()]
     parts = []
@@ -125,16 +131,22 @@ def side_bias(
 ) -> pd.DataFrame:
     """Mean answer less mean label in test trials: above 0 towards right, or high.
 
-    With a t-interval and the p-value of no bias, over trials; a row for each value
-    of ``by``.
+    A row for each value of ``by``, with a t-interval and the p-value of no bias: over
+    trials where ``by`` tells sessions apart, else over subjects, or sessions
+    (:func:`analysis.grouping.independent`), each counting once. ``n`` is of trials.
     """
     tested = trials[(trials["phase"] == "test") & trials["response"].notna()]
-    away = (tested["response"] - tested["label"]).rename("away")
     columns = ["side_bias", "low", "high", "p_value", "n"]
     if not len(tested):
         return pd.DataFrame(columns=[*by, *columns])
-    keys = [tested[name] for name in by] or [pd.Series(0, tested.index, name="_all")]
-    each = away.groupby(keys, observed=True)
+    keys = list(by) or ["_all"]
+    away = tested[list(by)].assign(_all=0, away=tested["response"] - tested["label"])
+    answers = away.groupby(keys, observed=True).size()
+    if "session" not in by:
+        units = away.assign(_unit=independent(tested))
+        of_unit = units.groupby([*keys, "_unit"], observed=True)["away"]
+        away = of_unit.mean().reset_index()
+    each = away.groupby(keys, observed=True)["away"]
     mean, n = each.mean(), each.size()
     error = each.std(ddof=1) / np.sqrt(n)
     freedom = np.maximum(n - 1, 1)
@@ -143,7 +155,7 @@ def side_bias(
     p = pd.Series(2 * t.sf(ratio, freedom), mean.index)
     table = pd.DataFrame(
         {"side_bias": mean, "low": mean - half, "high": mean + half, "p_value": p}
-    ).assign(n=n)
+    ).assign(n=answers)
     return table.reset_index(drop=not by)[[*by, *columns]]
 
 
@@ -152,8 +164,9 @@ def lapses(
 ) -> pd.DataFrame:
     """Slope, side bias and lapse of choices about known labels, a row per group.
 
-    By :mod:`analysis.psychometric`, with bootstrap intervals over sessions; no row
-    where a study has no choices about stimuli shown before.
+    By :mod:`analysis.psychometric`, with bootstrap intervals over subjects, or sessions
+    (:func:`analysis.grouping.independent`); no row where a study has no choices about
+    stimuli shown before.
     """
     found = fitted(record, trials)
     rows = []
@@ -178,16 +191,16 @@ def _known(record: Record, trials: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _refitted(known: pd.DataFrame, level: float, seed: int) -> Floats:
     """Ends of bootstrap intervals of the parameters, ``(2, 3)``."""
-    sessions = [
+    units = [
         (own["label"].to_numpy(float), own["response"].to_numpy(float))
-        for _, own in known.groupby("session", observed=True)
+        for _, own in known.groupby(independent(known))
     ]
-    if len(sessions) < 3:
+    if len(units) < 3:
         return np.full((2, 3), np.nan)
 
     def refit(picked: NDArray[np.int64]) -> Floats:
         labels, answers = (
-            np.concatenate([sessions[int(i)][part] for i in picked]) for part in (0, 1)
+            np.concatenate([units[int(i)][part] for i in picked]) for part in (0, 1)
         )
         function = fit_psychometric(labels.tolist(), answers.tolist())
         if function is None:
@@ -195,7 +208,7 @@ def _refitted(known: pd.DataFrame, level: float, seed: int) -> Floats:
         return np.array([function.slope, function.side_bias, function.lapse])
 
     interval = bootstrap(
-        (np.arange(len(sessions)),),
+        (np.arange(len(units)),),
         refit,
         vectorized=False,
         n_resamples=_REFITS,
@@ -208,7 +221,7 @@ def _refitted(known: pd.DataFrame, level: float, seed: int) -> Floats:
 
 def _median(own: pd.DataFrame, level: float) -> tuple[float, float, float]:
     times = own["reaction_time_s"].to_numpy(float)
-    medians = own.groupby("session", observed=True)["reaction_time_s"].median()
+    medians = own["reaction_time_s"].groupby(independent(own)).median()
     if len(medians) >= 5:
         return median_interval(medians, level)
     if len(times) < 2:

@@ -109,7 +109,6 @@ _ENTRIES = (
             "Learning",
             "volume": "202",
             "series": "PMLR",
-            "pages": "8389--8402",
             "year": "2023",
         },
     ),

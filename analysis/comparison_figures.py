@@ -17,6 +17,7 @@ from analysis.behaviour_figures import (
 )
 from analysis.comparison import Compared
 from analysis.figures import DOUBLE, letter, mark_ignorance, styled
+from analysis.group_spectra import differing
 from analysis.maps import PALETTE
 
 MEASURE_NAMES = {
@@ -84,8 +85,8 @@ def _draw_differences(axes: Axes, table: pd.DataFrame) -> list[Any]:
         place += (i - (len(pairs) - 1) / 2) * step
         draw_intervals(axes, place, own, "difference", colour, "o")
         ends = own["high"].to_numpy(float)
-        for x, y, p in zip(place, ends, own["p_corrected"], strict=True):
-            if p <= 0.05:
+        for x, y, apart in zip(place, ends, differing(own), strict=True):
+            if apart:
                 axes.annotate(
                     "*", (x, y), (0, 1), textcoords="offset points", ha="center"
                 )

@@ -10,6 +10,7 @@ from analysis.comparison_figures import MEASURE_NAMES, effect_figure, spectra_fi
 from analysis.conduct_report import SPECTRUM_METHODS
 from analysis.figures import comparison_figure
 from analysis.finding import Finding
+from analysis.group_spectra import differing
 from analysis.page import Picture, number, p_value, rows, save, template
 from analysis.report import FIGURES, write_json
 from meta_learner.objective import CONTRASTS
@@ -104,13 +105,14 @@ def summary(found: Compared) -> list[str]:
     """What differs, in a few sentences."""
     said = []
     tested = found.differences.dropna(subset="p_value")
-    differ = tested[tested["p_corrected"] <= 0.05]
+    differ = tested[differing(tested)]
     if not len(tested):
         said.append("Bias spectra cannot be compared: no order has enough sessions.")
     elif not len(differ):
         said.append(
             f"No difference between the bias spectra in any of {len(tested)} "
-            "comparisons of orders (permutation tests, corrected, 5 %)."
+            "comparisons of orders (permutation tests, corrected, 5 %, and 90 % "
+            "intervals that leave out 0)."
         )
     for row in differ.itertuples():
         more = "more" if row.difference > 0 else "less"
@@ -121,7 +123,7 @@ def summary(found: Compared) -> list[str]:
             f"corrected p = {p_value(row.p_corrected)})."
         )
     said += [
-        f"{MEASURE_NAMES.get(row.measure, row.measure).capitalize()} differs: "
+        f"Difference in {MEASURE_NAMES.get(row.measure, row.measure)}: "
         f"{row.mean:.3g} for {row.group}, {row.mean_other:.3g} for {row.other}"
         f", Hedges' g = {row.hedges_g:.2f} (corrected p = "
         f"{p_value(row.p_corrected)})."
@@ -213,8 +215,9 @@ def methods(found: Compared) -> str:
     units = ", ".join(dict.fromkeys(map(str, found.effects["unit"].dropna())))
     said = (
         f"{SPECTRUM_METHODS} Spectra were compared by one regression for both groups; "
-        "p-values are of 999 permutations of subjects between groups, or of sessions "
-        "on one labelling where subjects had one each, and corrected for the number "
+        "p-values are of 999 permutations of subjects between groups, or, where "
+        "subjects had one session each, of sessions on one labelling or of whole "
+        "generations, and corrected for the number "
         "of orders and pairs (false discovery rate, Benjamini & Hochberg 1995). "
         f"Measures were compared by 9,999 permutations of {units or 'sessions'}, with "
         "Hedges' g (Hedges 1981), Cliff's delta and their bootstrap intervals (90 %)."

@@ -120,7 +120,12 @@ def _notes(finding: Finding, found: Conduct) -> dict[str, str]:
         return dict.fromkeys(found._fields, said)
     none = "No session has finished yet."
     began = len(finding.frames.trials) > 0
-    in_process = "in-process dry runs record test trials only"
+    training = (finding.frames.trials["phase"] == "training").any()
+    unanswered = (
+        "training was recorded without answers"
+        if training
+        else "only test trials were recorded, as in a dry run in process"
+    )
     why = {
         "intervals": "Intervals of a model's components: penchant reanalyse."
         if study.by_model
@@ -132,10 +137,8 @@ def _notes(finding: Finding, found: Conduct) -> dict[str, str]:
         "gain": "Of graded answers the error tells as much."
         if study.design.response != "choice"
         else none,
-        "learning": f"No answers in training were recorded ({in_process})."
-        if began
-        else none,
-        "times": "No reaction times were recorded (in-process dry runs have none)."
+        "learning": f"No learning curve: {unanswered}." if began else none,
+        "times": "No reaction times were recorded; a dry run in process has none."
         if began
         else none,
         "lapses": "No choices about stimuli seen before, to which slope and lapses "

@@ -34,6 +34,15 @@ SPECTRUM_METHODS = (
 """How bias spectra are computed, in a paper's words."""
 
 
+SPECTRUM_CAUTION = (
+    "Heights assume that errors add up over orders. Of a subject that overshoots they "
+    "do not: of 200 simulated studies of a ReLU kernel machine with next to no ridge, "
+    "these 90 % intervals held the true error in 42 to 85 %, by order. Such intervals "
+    "are too narrow; the permutation test of whether orders differ needs no sum."
+)
+"""What a reader of a bias spectrum must know."""
+
+
 def conduct_numbers(found: Conduct) -> dict[str, Any]:
     """Every number of what sessions tell, as JSON; ``notes`` says what is missing."""
     return {
@@ -123,12 +132,13 @@ def conduct_methods(finding: Finding, found: Conduct) -> str:
     if len(found.lapses):
         said.append(
             "Slope, side bias and lapse were fitted to choices late in training, with "
-            "bootstrap intervals over sessions."
+            "bootstrap intervals over subjects or sessions."
         )
     if len(found.times):
         said.append(
-            "Reaction times: median of the medians of sessions with a bootstrap "
-            "interval; an ex-Gaussian by maximum likelihood."
+            "Reaction times, of training and test: median of the medians of subjects, "
+            "or of sessions where each subject had one, with a bootstrap interval; an "
+            "ex-Gaussian by maximum likelihood."
         )
     said.append("Sessions are flagged by fixed limits and none is left out for a flag.")
     return " ".join(said)

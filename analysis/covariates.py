@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from statsmodels.genmod.families import Binomial, Gaussian
 from statsmodels.genmod.generalized_linear_model import GLM
 
+from analysis.grouping import FEWEST_CLUSTERS, independent
+
 TERMS = {
     "label": "label of the stimulus, -1 to 1",
     "strength": "distance of the label from 0",
@@ -20,9 +22,6 @@ TERMS = {
     "label_x_exposure": "how the pull of the label changes by exposure",
 }
 """What effects are of; a term that does not vary, or is mostly missing, is left out."""
-
-FEWEST_CLUSTERS = 5
-"""Subjects, or sessions, below which no model is fitted."""
 
 _COLUMNS = ["term", "effect", "low", "high", "z", "p_value", "model", "n", "note"]
 _PER_TERM = 10
@@ -55,7 +54,7 @@ def covariates(
     kept, left_out = _varying(table)
     known = table[kept].notna().all(axis=1)
     answered, table = answered[known], table.loc[known, kept]
-    clusters = _clusters(answered)
+    clusters = independent(answered)
     enough = len(np.unique(clusters)) >= FEWEST_CLUSTERS
     outcome = _outcome(answered, choice)
     n = len(answered)
@@ -117,16 +116,6 @@ def _outcome(answered: pd.DataFrame, choice: bool) -> NDArray[np.float64]:
         return np.where(response > 0, 1.0, 0.0)
     away: NDArray[np.float64] = response - answered["label"].to_numpy(np.float64)
     return away**2
-
-
-def _clusters(answered: pd.DataFrame) -> NDArray[np.int64]:
-    sessions = answered["session"].nunique()
-    subjects = answered["subject"].nunique()
-    repeated = FEWEST_CLUSTERS <= subjects < sessions
-    by = "subject" if repeated else "session"
-    codes: NDArray[np.int64]
-    codes = answered.groupby(by, observed=True).ngroup().to_numpy(np.int64)
-    return codes
 
 
 def _fitted(model: Any, clusters: NDArray[np.int64]) -> Any:

@@ -11,7 +11,7 @@ from scipy.stats import monte_carlo_test
 from statsmodels.regression.linear_model import OLS
 
 from analysis.grouping import joined
-from analysis.groups import CANDIDATE, corrected
+from analysis.groups import CANDIDATE, corrected, generations_count
 from analysis.spectrum import clusters_of, measured
 from meta_learner.spectrum import SHOWN
 
@@ -33,8 +33,9 @@ def compare_spectra(
     ``sessions`` and ``powers`` as of :func:`analysis.spectrum.bias_spectrum`.
     ``difference`` is the relative error of ``group`` less that of ``other`` in an
     order, with an interval as there; p-values are of permutations of subjects between
-    the groups (of sessions within a labelling where subjects have one each), and
-    ``p_corrected`` keeps the false discovery rate over all rows.
+    the groups; where subjects have one session each, of sessions within a labelling,
+    or of generations (as :func:`analysis.groups.compare_groups`). ``p_corrected``
+    keeps the false discovery rate over all rows.
     """
     table, names = measured(sessions, powers)
     table = table.assign(_group=table[group].astype(str))
@@ -49,6 +50,16 @@ def compare_spectra(
     columns = ["order", "group", "other", "n", "n_other", "difference", "low", "high"]
     found = joined(parts, [*columns, "p_value", "note"])
     return found.assign(p_corrected=corrected(found["p_value"].to_numpy(float)))
+
+
+def differing(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows that are told as a difference: test and interval must both say so.
+
+    The test exchanges whole groups and also answers to unequal noise; the interval
+    allows for that, and relies on many sessions.
+    """
+    apart = (table["low"] > 0) | (table["high"] < 0)
+    return (table["p_corrected"] <= 0.05) & apart
 
 
 def _spectra_compared(
@@ -141,5 +152,11 @@ def _exchangeable(
     if subject.max() + 1 < len(pair):
         return subject, np.zeros(len(pair), np.int64)
     blocks = pair.groupby(list(CANDIDATE), observed=True).ngroup().to_numpy(np.int64)
-    both = pair.groupby(blocks)["_group"].nunique().mean() > 1.5
-    return np.arange(len(pair)), blocks if both else np.zeros(len(pair), np.int64)
+    alone = np.arange(len(pair))
+    if pair.groupby(blocks)["_group"].nunique().mean() > 1.5:
+        return alone, blocks
+    unit = alone
+    if generations_count(pair, "_group"):
+        of_generation = pair.groupby(["_group", *CANDIDATE[:2]], observed=True)
+        unit = of_generation.ngroup().to_numpy(np.int64)
+    return unit, np.zeros(len(pair), np.int64)

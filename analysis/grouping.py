@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+FEWEST_CLUSTERS = 5
+"""Subjects, or generations, below which sessions count as if each were its own."""
+
 
 def grouped(
     table: pd.DataFrame, by: Sequence[str]
@@ -32,6 +35,20 @@ def joined(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat(parts, ignore_index=True)[columns]
+
+
+def independent(table: pd.DataFrame) -> NDArray[np.int64]:
+    """What rows were drawn with, a number for each row of a table of trials.
+
+    The subject, where subjects had several sessions; else the session. With fewer
+    subjects than :data:`FEWEST_CLUSTERS` also the session: what is found is then of
+    these subjects alone.
+    """
+    subjects, sessions = table["subject"].nunique(), table["session"].nunique()
+    name = "subject" if FEWEST_CLUSTERS <= subjects < sessions else "session"
+    codes: NDArray[np.int64]
+    codes = table.groupby(name, observed=True).ngroup().to_numpy(np.int64)
+    return codes
 
 
 def centred(values: Floats, blocks: NDArray[Any]) -> Floats:

@@ -1,7 +1,8 @@
 """Groups compared: control against lesion, strain against strain, study against study.
 
 What is exchanged is whatever was drawn: subjects; or, where each subject had a single
-session and the groups saw the same labellings, the sessions on one labelling.
+session and the groups saw the same labellings, the sessions on one labelling; or, where
+they saw others, generations, whose sessions share their stimuli.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from scipy.stats import (
     permutation_test,
     rankdata,
 )
+
+from analysis.grouping import FEWEST_CLUSTERS
 
 Floats = NDArray[np.float64]
 
@@ -106,11 +109,13 @@ def compare_groups(
     ``sessions`` as of :func:`measures_of` (or with other columns of numbers).
     ``difference`` is the mean of ``group`` less that of ``other``. p-values are of
     permutation tests of that difference: of subjects between groups; or, where
-    subjects have one session each and both groups saw the same labellings, of the
-    sessions of a labelling (``unit`` says which). Effect sizes are Hedges' g and
-    Cliff's delta (1: every value of ``group`` is above every one of ``other``), with
-    bootstrap intervals. ``p_corrected`` keeps the false discovery rate over all rows
-    (Benjamini & Hochberg). Where a pair cannot be compared, ``note`` says why.
+    subjects have one session each, of the sessions of a labelling if both groups saw
+    the same ones, else of generations, whose sessions share stimuli, and of sessions
+    only where a group has fewer than five generations (``unit`` says which). Effect
+    sizes are Hedges' g and Cliff's delta (1: every value of ``group`` is above every
+    one of ``other``), with bootstrap intervals. ``p_corrected`` keeps the false
+    discovery rate over all rows (Benjamini & Hochberg). Where a pair cannot be
+    compared, ``note`` says why.
     """
     rows = []
     names = sorted(sessions[group].astype(str).unique())
@@ -182,10 +187,23 @@ def _units(
         if len(paired) >= FEWEST and len(paired) >= 0.8 * len(known) / 2:
             a, b = (paired[name].to_numpy(float) for name in pair)
             return a, b, "sessions on one labelling"
+    unit = "sessions"
+    if same and generations_count(known, "_group"):
+        keys = ["_group", "component", "generation"]
+        known = known.groupby(keys, observed=True)["_value"].mean().reset_index()
+        unit = "generations"
     values = known.groupby("_group", observed=True)["_value"]
     each = {name: own.to_numpy(float) for name, own in values}
     a, b = (each.get(name, np.zeros(0)) for name in pair)
-    return a, b, "sessions"
+    return a, b, unit
+
+
+def generations_count(sessions: pd.DataFrame, group: str) -> bool:
+    """Whether sessions of a generation count as one: each group has enough of them."""
+    keys = [group, "component", "generation"]
+    counts = sessions[keys].drop_duplicates().groupby(group, observed=True).size()
+    enough = len(counts) > 0 and counts.min() >= FEWEST_CLUSTERS
+    return bool(enough and counts.sum() < len(sessions))
 
 
 def _compared(

@@ -40,6 +40,8 @@ def headline(findings: list[Finding], conducts: list[Conduct]) -> list[str]:
 
 def _components(findings: list[Finding]) -> str:
     distances = [one for finding in findings for one in finding.distances]
+    if not distances and all(finding.record.imported for finding in findings):
+        return "Imported trials: no labelling was searched."
     if not distances:
         return "No component has been recovered yet."
     n = len(distances)
@@ -71,7 +73,8 @@ def glance(finding: Finding, found: Conduct) -> dict[str, Any]:
         "components": len(finding.distances),
     }
     if first is None:
-        return row | {"order": None, "word": "no component yet"}
+        word = "none sought" if finding.record.imported else "no component yet"
+        return row | {"order": None, "word": word}
     if study.null:
         word = "is a null"
     else:

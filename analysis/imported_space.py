@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
+from scipy.stats import zscore
 
 from analysis.problem import Problem
 from analysis.trials_table import TrialsTable
 from stimuli.circle import Circle
 from stimuli.space import StimulusSpace
-from stimuli.table import Table
+from stimuli.table import SAME_PLACE, Table
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +84,13 @@ def stimulus_table(table: TrialsTable) -> tuple[str, pd.Series]:
             "circle, sphere or hypercube:dimensions=2"
         )
     different = different.sort_values(list(varied)).reset_index(drop=True)
+    apart = zscore(different.to_numpy(float))
+    if KDTree(apart).query(apart, 2)[0][:, 1].min() <= 2 * SAME_PLACE:
+        raise ValueError(
+            f"some of {len(different):,} different stimuli ({names}) are nearly the "
+            "same: were they drawn from a continuum? Give --space the one that they "
+            "are from, such as circle, sphere or hypercube:dimensions=2"
+        )
     ids = [f"stimulus-{i + 1}" for i in range(len(different))]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -104,7 +113,14 @@ def places(
     features = table.features
     if isinstance(space, Circle) and len(features.columns) == 1:
         period = 180.0 if space.shown_as == "orientation" else 360.0
-        turns = features.iloc[:, 0].to_numpy(float) / period * 2 * np.pi
+        angles = features.iloc[:, 0].astype(float)
+        if angles.max() - angles.min() > period:
+            table.notes.append(
+                f"angles span more than {period:g} degrees, after which an "
+                f"{space.shown_as} is the same again; of directions give --space a "
+                'study file whose [stimuli] have shown_as = "direction"'
+            )
+        turns = angles.to_numpy() / period * 2 * np.pi
         return np.stack([np.cos(turns), np.sin(turns)], 1), []
     wanted = [feature.name for feature in space.features]
     if len(features.columns) != len(wanted):

@@ -96,7 +96,10 @@ def _ring(axes: Axes, label: Floats, x: Any, turn: int, name: str) -> None:
     curve.set_xlabel(name)
     east, north = np.asarray(x).T
     ring = axes.inset_axes((0.0, 0.08, 0.36, 0.84))
-    ring.plot(east, north, color=_LINE, linewidth=7.5)
+    closed = [*range(len(east)), 0]
+    ring.plot(
+        east[closed], north[closed], color=_LINE, linewidth=7.5, solid_capstyle="butt"
+    )
     ring.scatter(east, north, c=label, s=34, linewidths=0, zorder=3, **_COLOURS)
     ring.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal")
     for hidden in (ring, axes):

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap
 
-from analysis.grouping import grouped, joined, keyed
+from analysis.grouping import grouped, independent, joined, keyed
 from analysis.intervals import last_labels
 from analysis.record import Record
 from analysis.recovery import Recovered
@@ -106,14 +106,14 @@ def project_answers(
 
     Of trials on one labelling, such as those of a component's last generations or of
     its verification; of several labellings by columns ``by``. Noise of answers is
-    variance that no feature explains. Intervals by bootstrap over sessions.
+    variance that no feature explains. Intervals by bootstrap over subjects, or
+    sessions (:func:`analysis.grouping.independent`).
     """
     tested = trials[(trials["phase"] == "test") & trials["response"].notna()]
     parts = []
     for key, own in grouped(tested, by):
         x, y = own[list(names)], own["response"].to_numpy(float)
-        session = own["session"].to_numpy()
-        table = projection(x, y, features, degree, session, level, seed)
+        table = projection(x, y, features, degree, independent(own), level, seed)
         parts.append(keyed(table, by, key))
     return joined(parts, [*by, "feature", "share", "low", "high", "sign"])
 

@@ -86,8 +86,10 @@ def quality(
 
     ``trials`` and ``sessions`` as in :mod:`analysis.frames`; sessions that are still
     open are not judged for what they lack. With ``record`` answers in quarantine count
-    too. A session may have several flags, and most have none. Flags by significance
-    (``chance``, ``fatigue``) also meet that share of sound sessions.
+    too. A session may have several flags, and most have none. ``fatigue`` also meets
+    that share of sound sessions (1 %). ``unlearnt`` says that nothing was shown to have
+    been learnt, not that nothing was: it misses 5 % of those who answer at random, and
+    meets whoever learnt a little and was asked few times.
     """
     told = measures.of_sessions(trials, sessions)
     over = (sessions["status"] != "open").to_numpy()

@@ -12,6 +12,7 @@ from analysis.coherence import OUTCOMES
 from analysis.conduct import Conduct, conduct
 from analysis.conduct_report import (
     MOST_FLAGS,
+    SPECTRUM_CAUTION,
     components_with_intervals,
     conduct_figures,
     conduct_methods,
@@ -237,6 +238,7 @@ def _section(
         "figures": figures,
         "glance": glance(finding, found),
         "spectrum": spectrum_sentences(found),
+        "spectrum_caution": SPECTRUM_CAUTION,
         "covariates": shown_covariates(found),
         "intervals": components_with_intervals(found),
     }

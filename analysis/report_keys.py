@@ -38,7 +38,8 @@ KEYS = {
     "learning_curve": "squared error and agreement along training, by bins of trials",
     "reaction_times": "seconds: medians, quantiles (q10 is 10 %), ex-Gaussian",
     "chronometric": "median reaction time, seconds, by distance of the label from 0",
-    "side_bias": "mean answer less mean label in test trials",
+    "side_bias": "mean answer less mean label in test trials; p over subjects, or "
+    "sessions where each subject had one",
     "psychometric": "slope, side bias and lapse of choices late in training",
     "covariates": "effects on answers to test stimuli",
     "exposure": "finished sessions by how many the subject had had before",

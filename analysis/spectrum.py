@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import monte_carlo_test
 from statsmodels.regression.linear_model import OLS
 
-from analysis.grouping import centred, grouped, joined, keyed
+from analysis.grouping import FEWEST_CLUSTERS, centred, grouped, joined, keyed
 from analysis.record import Record
 from analysis.session_labels import label_parts
 from meta_learner.spectrum import (
@@ -27,9 +27,6 @@ from meta_learner.spectrum import (
     error_spectrum,
     orders_of,
 )
-
-FEWEST_CLUSTERS = 5
-"""Subjects, or generations, below which sessions count as if each were its own."""
 
 _BATCH = 64
 """Permutations of a test computed together."""
@@ -70,8 +67,15 @@ def bias_spectrum(
     shown tells of an order.
 
     It is the error on labels purely of an order, of the kind that was shown, as far
-    as errors add up (:mod:`meta_learner.spectrum`). Sessions of one subject count as
-    alike, else those of one generation, which see the same stimuli.
+    as errors add up (:mod:`meta_learner.spectrum`). **They do not for a subject that
+    overshoots**: of 200 simulated studies of a kernel machine of ReLU features with
+    next to no ridge (``kernel_ridge`` as it comes, penalty 0.001) the true error was
+    within these 90 % intervals in 42 to 85 %, by order. Read heights as a summary of
+    the labellings shown, and ask :func:`is_biased` whether orders differ, which needs
+    no such sum.
+
+    Sessions of one subject count as alike, else those of one generation, which see
+    the same stimuli.
     """
     table, names = measured(sessions, powers)
     parts = []
@@ -132,7 +136,7 @@ def is_biased(
     the same p, which is ``(b + 1) / (resamples + 1)`` (Phipson & Smyth 2010).
     """
     table, names = measured(sessions, powers)
-    blocks = _blocks(table)
+    blocks = exchangeable(table)
     order = np.argsort(blocks, kind="stable")
     blocks, table = blocks[order], table.iloc[order]
     shares = table[names].to_numpy(float)
@@ -220,8 +224,12 @@ def measured(
     return table[known].reset_index(drop=True), names
 
 
-def _blocks(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Sessions whose errors may be exchanged have the same number."""
+def exchangeable(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Sessions whose errors may be exchanged have the same number.
+
+    Those of a generation and group; where generations hold single sessions, those of
+    a component and group.
+    """
     together = ["component", "generation", "group"]
     blocks = table.groupby(together, observed=True).ngroup().to_numpy()
     if len(table) and len(table) < 2 * (blocks.max() + 1):

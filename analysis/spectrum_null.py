@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.grouping import grouped, joined, keyed
-from analysis.spectrum import measured
+from analysis.spectrum import exchangeable, measured
 from meta_learner.spectrum import LEVEL, SHOWN, Floats
 
 
@@ -20,9 +20,8 @@ def spectrum_null(
 ) -> pd.DataFrame:
     """Range of :func:`analysis.spectrum.bias_spectrum` if labels did not matter.
 
-    Errors are exchanged among the sessions of a generation and group, or, where
-    generations hold single sessions, among those of a component and group. Columns:
-    those of ``by``, order, null_low, null_median, null_high; NaN for orders that were
+    Errors are exchanged as :func:`analysis.spectrum.exchangeable` says. Columns: those
+    of ``by``, order, null_low, null_median, null_high; NaN for orders that were
     hardly shown.
     """
     table, names = measured(sessions, powers)
@@ -46,11 +45,7 @@ def spectrum_null(
 def _permuted(table: pd.DataFrame, resamples: int, seed: int) -> Floats:
     """Errors with places changed within blocks, ``(resamples, sessions)``."""
     errors = table["_error"].to_numpy(float)
-    together = ["component", "generation", "group"]
-    blocks = table.groupby(together, observed=True).ngroup().to_numpy()
-    if len(table) < 2 * (blocks.max() + 1):
-        coarse = ["component", "group"]
-        blocks = table.groupby(coarse, observed=True).ngroup().to_numpy()
+    blocks = exchangeable(table)
     draws = np.random.default_rng(seed)
     places = np.argsort(blocks, kind="stable")
     found = np.empty((resamples, len(errors)))

@@ -115,9 +115,14 @@ def summary(finding: Finding) -> str:
             f"{subjects_of(finding):,} {_simulated_subjects(finding)} trained in "
             f"{steps:,} meta-steps. {state}"
         )
+    trials = int(sessions["test_trials"].sum())
+    if finding.record.imported:
+        return (
+            f"Imported: {len(sessions):,} sessions of {subjects_of(finding):,} "
+            f"subjects, {trials:,} test trials."
+        )
     simulated = finding.record.opened.mode == "dry-run"
     subjects = _simulated_subjects(finding) if simulated else "subjects"
-    trials = int(sessions["test_trials"].sum())
     return (
         f"{len(sessions):,} sessions of {subjects_of(finding):,} {subjects}, "
         f"{trials:,} test trials. {state}"
@@ -323,7 +328,7 @@ def _cautions_of(finding: Finding) -> list[str]:
             f"{finding.title}: {failed:,} of {len(sessions):,} sessions were lost, "
             "abandoned or unusable; ask whether some labellings were given up more."
         )
-    if finding.record.study.file.study.exposure == "carry_over":
+    if len(sessions) and sessions["exposure"].max() > 0:
         notes.append(
             f"{finding.title}: subjects had several sessions. Errors are not corrected "
             "for what they carried over; the sessions table has the exposure of each."
@@ -352,8 +357,9 @@ def _cautions_of_errors(finding: Finding, component: int) -> list[str]:
         start = row[error_column("first", group)]
         if end > max(FLOOR, 0.8 * start):
             of = f" of {group}" if group else ""
+            fell = "hardly fell" if end < start else "did not fall"
             notes.append(
-                f"the error{of} hardly fell ({start:.2g} to {end:.2g}), so the search "
+                f"the error{of} {fell} ({start:.2g} to {end:.2g}), so the search "
                 f"has not found what {group or 'this subject'} learns best."
             )
     return notes

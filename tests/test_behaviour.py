@@ -89,6 +89,23 @@ def test_a_side_bias_is_found_and_none_is_not() -> None:
     assert len(side_bias(trials(3))) == 3
 
 
+def test_trials_of_one_subject_are_no_more_subjects() -> None:
+    table = trials(30)
+    table["subject"] = (table["session"].cat.codes // 5).astype(str)
+    habit = table["subject"].map({str(i): (-1) ** i * 0.5 for i in range(6)})
+    table["response"] = table["label"] + habit.astype(float) + 0.1
+    found = side_bias(table, by=()).iloc[0]
+    # As unsure as six subjects of whom three lean to each side.
+    assert found["side_bias"] == pytest.approx(0.1)
+    assert found["high"] - found["low"] > 0.8
+    assert found["n"] == 600
+    curve = learning_curve(table, bins=1)
+    apart = learning_curve(table.assign(subject=table["session"]), bins=1)
+    wide = curve["error_high"] - curve["error_low"]
+    assert (wide > apart["error_high"] - apart["error_low"]).all()
+    assert (curve["sessions"] == 30).all()
+
+
 def test_fatigue_is_a_covariate_of_squared_errors() -> None:
     tired = effects(trials(60, fatigue=2.0))
     fresh = [effects(trials(20, seed=s)).loc["fatigue", "p_value"] for s in range(20)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from small_study import small_study, study_text
+from small_study import open_desk, small_study, study_text
 from test_report_page import GROUPS, Tags, played
 
 from analysis.comparison import compare_studies, compare_two_groups
@@ -23,8 +23,19 @@ CIRCLE = study_text().replace('"sphere"', '"circle"')
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Finding:
-    return find("one", played(tmp_path_factory.mktemp("one"), study_text()), 9)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of two studies."""
+    file = tmp_path_factory.mktemp("lab") / "lab.db"
+    for text, name in ((study_text(), "small"), (ABSOLUTE, "other")):
+        journal = Journal(file, name)
+        dry_run(small_study(text), journal)
+        journal.close()
+    return file
+
+
+@pytest.fixture(scope="module")
+def one(lab: Path) -> Finding:
+    return find("one", list(Journal(lab, "small").read()), 9)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +43,8 @@ def grouped(tmp_path_factory: pytest.TempPathFactory) -> Finding:
     return find("both", played(tmp_path_factory.mktemp("both"), GROUPS), 9)
 
 
-def test_two_studies(one: Finding, tmp_path: Path) -> None:
-    other = find("other", played(tmp_path, ABSOLUTE), 9)
+def test_two_studies(one: Finding, lab: Path, tmp_path: Path) -> None:
+    other = find("other", list(Journal(lab, "other").read()), 9)
     found = compare_studies(one, other)
     assert found.groups == ["one", "other"]
     assert found.overlap is not None
@@ -84,7 +95,10 @@ def test_groups_must_be_there(grouped: Finding, groups: tuple[str, str]) -> None
 
 
 def test_other_stimulus_spaces_are_refused(one: Finding, tmp_path: Path) -> None:
-    other = find("ring", played(tmp_path, CIRCLE)[:1], 3)
+    journal = Journal(tmp_path / "ring.db", "small")
+    open_desk(journal, study=small_study(CIRCLE))
+    other = find("ring", list(journal.read())[:1], 3)
+    journal.close()
     with pytest.raises(ValueError, match="only studies on the same space"):
         compare_studies(one, other)
 
@@ -93,14 +107,8 @@ def penchant(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def test_the_command(tmp_path: Path) -> None:
-    file = tmp_path / "lab.db"
-    for text, name in ((study_text(), "small"), (ABSOLUTE, "other")):
-        study = small_study(text.replace('"small"', f'"{name}"'))
-        journal = Journal(file, name)
-        dry_run(study, journal)
-        journal.close()
-    out = tmp_path / "comparison"
+def test_the_command(lab: Path, tmp_path: Path) -> None:
+    file, out = lab, tmp_path / "comparison"
     done = penchant("compare", f"{file}:small", f"{file}:other", "--out", out)
     assert done.exit_code == 0, done.output
     assert (out / "comparison.html").is_file()

@@ -68,6 +68,16 @@ def test_repeated_sessions_of_a_subject_are_one_unit() -> None:
     assert (found["n"], found["n_other"], found["unit"]) == (4, 4, "subjects")
 
 
+def test_generations_of_labellings_of_their_own_are_one_unit() -> None:
+    table = sessions(effect=0.0)
+    table["generation"] = table["candidate"] // 4 + 100 * (table["group"] == "lesion")
+    found = compare_groups(table, ["relative_error"], resamples=99).iloc[0]
+    assert (found["n"], found["n_other"], found["unit"]) == (10, 10, "generations")
+    few = table.assign(generation=table["generation"] // 50)
+    alone = compare_groups(few, ["relative_error"], resamples=99).iloc[0]
+    assert alone["unit"] == "sessions"
+
+
 def test_what_cannot_be_compared_says_why() -> None:
     table = sessions(2)
     few = compare_groups(table, ["relative_error"]).iloc[0]

@@ -266,6 +266,24 @@ def test_other_spaces(tmp_path: Path) -> None:
     assert len(by_id.trials) == len(table)
 
 
+def test_stimuli_from_a_continuum_need_their_space(tmp_path: Path) -> None:
+    table = published()
+    table["angle"] = np.linspace(0, 350, len(table))
+    table.loc[1, "angle"] = 1e-3
+    path = written(tmp_path, table)
+    with pytest.raises(ValueError, match="drawn from a continuum"):
+        imported(path, "stimulus=angle")
+
+
+def test_directions_are_no_orientations(tmp_path: Path) -> None:
+    table = published()
+    table["angle"] = np.linspace(0, 350, len(table))
+    path = written(tmp_path, table)
+    found = run(path, "--columns", "stimulus=angle", "--space", "circle")
+    assert found.exit_code == 0, found.output
+    assert "angles span more than 180 degrees" in found.output
+
+
 def test_the_command(tmp_path: Path) -> None:
     """It says what it guessed, what it left out, and what comes next."""
     lines = published().astype(str)

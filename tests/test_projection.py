@@ -77,6 +77,7 @@ def test_intervals_over_sessions_hold_the_share_and_are_the_same_again() -> None
     draws = np.random.default_rng(5)
     trials = x.assign(
         session=np.repeat([f"s{i}" for i in range(30)], 20),
+        subject=np.repeat([f"s{i}" for i in range(30)], 20),
         phase="test",
         response=x["a"] + draws.normal(size=600),
     )
