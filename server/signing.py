@@ -85,7 +85,7 @@ def refuse() -> NoReturn:
     raise ProtocolError(
         401,
         "unauthorised",
-        "a valid token is required: ask whoever runs the server for one",
+        "a valid token is required: who runs the server issues one (penchant token)",
     )
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_secret_stays() -> None:
         "open_database('small.db') in /work/open_field.py, line 3",
         "GET /api/v1/status HTTP/1.1 200",
         "http://127.0.0.1:5000/participate",
-        "a valid token is required: ask whoever runs the server for one",
+        "a valid token is required: who runs the server issues one (penchant token)",
         "session c0-g0-i0-a0 of mouse-1: 12 trials",
     ):
         assert redact(text) == text

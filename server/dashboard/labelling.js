@@ -24,7 +24,7 @@ export class Labelling {
           ? html`<p class="empty">${COMPUTING}</p>`
           : labelling
           ? html`${this.#drawing(labelling)}${scale()}<p class="quiet">${about(labelling, this.store.overview.groups.length > 0)}</p>`
-          : html`<p class="empty">${without(labelling, "The search has not proposed a labelling yet.")}</p>`
+          : html`<p class="empty">${without(labelling, "No generation has ended yet.")}</p>`
       }
     </section>`;
   }

@@ -28,7 +28,7 @@ export function progress(app) {
             ? html`<b>Finished</b>`
             : overview.verifying
               ? html`<b>Verifying</b>`
-              : html`<b>${overview.component + 1}</b><span> of ${plural(overview.components, "component")}</span>`
+              : html`<span>Component </span><b>${overview.component + 1}</b><span> of ${overview.components}</span>`
         }</p>
         <p class="quiet">${
           overview.finished || overview.verifying
