@@ -43,6 +43,7 @@ _LOCK = text(
     "select pg_try_advisory_lock(hashtextextended("
     "'penchant ' || current_schema() || ' ' || :study, 0))"
 )
+_UNLOCK = text(_LOCK.text.replace("try_advisory_lock", "advisory_unlock"))
 
 
 class Journal:
@@ -208,11 +209,19 @@ class Journal:
         if path is None:
             with writer.begin():
                 locked = writer.execute(_LOCK, {"study": self.study}).scalar()
-            # Its lock is the session's: a pooled connection would keep it.
-            stack.callback(writer.invalidate)
             if not locked:
+                writer.invalidate()
                 raise SupersededError(f"{self._is_taken()}. Stop one of the two.")
+            stack.callback(self._unlock, writer)
         return writer
+
+    def _unlock(self, writer: Connection) -> None:
+        """Give the lock back now: the database may take a while to miss a client."""
+        if not writer.invalidated:
+            with contextlib.suppress(DBAPIError), writer.begin():
+                writer.execute(_UNLOCK, {"study": self.study})
+        # The lock is the session's, if it is still there: no pool must keep it.
+        writer.invalidate()
 
     def _lock_file(self, path: Path, stack: contextlib.ExitStack) -> None:
         beside = path.with_name(f"{path.name}.{quote(self.study, safe='')}.lock")

@@ -265,7 +265,7 @@ def test_the_command_without_a_journal(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     empty = CliRunner().invoke(main, ["reanalyse", str(tmp_path / "empty.db")])
     assert empty.exit_code == 1
-    assert "holds no study" in empty.output
+    assert "holds no journal" in empty.output
 
 
 # ---------------------------------------------------------------- calibration
