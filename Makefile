@@ -42,6 +42,8 @@ bench: $(VENV)/.services $(HUMAN)/.ready ## run every benchmark
 	$(BIN)/python -m benchmarks.million
 	$(BIN)/python -m benchmarks.asking
 	$(BIN)/python -m benchmarks.frames
+	$(BIN)/python -m benchmarks.analysing
+	$(BIN)/python -m benchmarks.dashboard
 
 docs: $(VENV)/.dev ## build the documentation: docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -W -n -b html docs docs/_build/html
