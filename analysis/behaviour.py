@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, exponnorm, quantile_test, t
 
-from analysis.grouping import grouped, independent, joined, keyed
+from analysis.grouping import FEWEST_CLUSTERS, grouped, independent, joined, keyed
 from analysis.intervals import median_interval
-from analysis.psychometric import fitted
+from analysis.psychometric import fitted, known_labels
 from analysis.record import Record
 from meta_learner.psychometric import fit_psychometric
 
@@ -171,22 +171,13 @@ def lapses(
     found = fitted(record, trials)
     rows = []
     for group, function in found.items():
-        known = _known(record, trials, group)
+        known = known_labels(record, trials, group)
         ends = _refitted(known, level, seed)
         for i, name in enumerate(("slope", "side_bias", "lapse")):
             value = getattr(function, name)
             rows.append((group, name, value, *ends[:, i], len(known)))
     columns = ["group", "parameter", "estimate", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _known(record: Record, trials: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Answers about stimuli of the second half of training, as is fitted to."""
-    design = record.study.design
-    passes = design.training_repeats
-    late = trials["trial"] >= design.training_stimuli * (passes - passes // 2)
-    late &= (trials["phase"] == "training") & trials["response"].notna()
-    return trials[late & (trials["group"] == group)]
 
 
 def _refitted(known: pd.DataFrame, level: float, seed: int) -> Floats:
@@ -222,7 +213,7 @@ def _refitted(known: pd.DataFrame, level: float, seed: int) -> Floats:
 def _median(own: pd.DataFrame, level: float) -> tuple[float, float, float]:
     times = own["reaction_time_s"].to_numpy(float)
     medians = own["reaction_time_s"].groupby(independent(own)).median()
-    if len(medians) >= 5:
+    if len(medians) >= FEWEST_CLUSTERS:
         return median_interval(medians, level)
     if len(times) < 2:
         return float(times[0]) if len(times) else np.nan, np.nan, np.nan

@@ -17,7 +17,7 @@ from analysis.finding import Finding
 from analysis.intervals import component_intervals
 from analysis.quality import Limits, quality
 from analysis.salvage import problem_table
-from analysis.session_labels import session_powers
+from analysis.session_labels import session_labelled, session_powers
 from analysis.spectrum import bias_spectrum, gain_spectrum, is_biased
 from analysis.spectrum_null import spectrum_null
 
@@ -55,7 +55,8 @@ def conduct(finding: Finding) -> Conduct:
     """All that a study's trials and sessions tell, finished or not."""
     record, study = finding.record, finding.record.study
     trials, sessions = finding.frames.trials, finding.frames.sessions
-    powers = session_powers(record).astype({"session": "str"})
+    labelled = session_labelled(record)
+    powers = session_powers(record, labelled).astype({"session": "str"})
     spectrum = bias_spectrum(sessions, powers, _GROUP)
     null = spectrum_null(sessions, powers, _GROUP)
     learnt = learning_curve(trials, by=_GROUP)
@@ -67,7 +68,7 @@ def conduct(finding: Finding) -> Conduct:
         intervals=known,
         spectrum=spectrum.merge(null, how="left", on=["group", "order"]),
         flat=_flat(sessions, powers),
-        gain=gain_spectrum(record, trials, _GROUP) if choice else _NO,
+        gain=gain_spectrum(record, trials, _GROUP, known=labelled) if choice else _NO,
         learning=learnt[learnt["phase"] == "training"],
         times=reaction_times(trials, _GROUP),
         chronometric=chronometric(trials, by=_GROUP),

@@ -1,7 +1,7 @@
 """What every column of the tables is: description, unit, levels."""
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -241,8 +241,3 @@ def _column(
 
 def _said_by_client(name: str) -> str:
     return f"Reading {name.removeprefix('clock_')!r} of the client, as it came"
-
-
-def units_in(columns: dict[str, Column]) -> dict[str, Any]:
-    """Units by column, of those that have one."""
-    return {name: column.unit for name, column in columns.items() if column.unit}

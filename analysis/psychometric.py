@@ -14,15 +14,21 @@ def fitted(record: Record, trials: pd.DataFrame) -> dict[str, Psychometric]:
     are fewer than 20, as where a client reports test trials only.
     """
     design = record.study.design
-    passes = design.training_repeats
-    if design.response != "choice" or passes < 2:
+    if design.response != "choice" or design.training_repeats < 2:
         return {}
-    known = trials["trial"] >= design.training_stimuli * (passes - passes // 2)
-    known &= (trials["phase"] == "training") & trials["response"].notna()
     found = {}
     for group in record.study.groups:
-        own = trials[known & (trials["group"] == group)]
+        own = known_labels(record, trials, group)
         function = fit_psychometric(own["label"].to_list(), own["response"].to_list())
         if function:
             found[group] = function
     return found
+
+
+def known_labels(record: Record, trials: pd.DataFrame, group: str) -> pd.DataFrame:
+    """A group's answers in the second half of the passes over training stimuli."""
+    design = record.study.design
+    passes = design.training_repeats
+    late = trials["trial"] >= design.training_stimuli * (passes - passes // 2)
+    late &= (trials["phase"] == "training") & trials["response"].notna()
+    return trials[late & (trials["group"] == group)]

@@ -130,17 +130,15 @@ def _fatigue(frame: _Grouped) -> dict[str, Any]:
     middle = pd.Series(order[there]).groupby(frame.code[there]).median()
     place = order - middle.reindex(range(frame.n)).to_numpy()[frame.code]
     halves = [there & (place < 0), there & (place > 0)]
+    counts = [frame.count(half) for half in halves]
     means = [frame.mean(squared, half) for half in halves]
-    squares = [
-        _over(frame.variance(squared, half), frame.count(half)) for half in halves
-    ]
-    counts = [np.maximum(frame.count(half) - 1, 1) for half in halves]
-    total = squares[0] + squares[1]
-    t = _over(means[1] - means[0], np.sqrt(total))
-    freedom = _over(total**2, squares[0] ** 2 / counts[0] + squares[1] ** 2 / counts[1])
-    few = np.minimum(*(frame.count(half) for half in halves)) < 5
-    p = stats.t.sf(t, freedom)
-    return {"fatigue_p": np.where(few, np.nan, p)}
+    spreads = [np.sqrt(frame.variance(squared, half)) for half in halves]
+    first, second = zip(means, spreads, np.maximum(counts, 1), strict=True)
+    test = stats.ttest_ind_from_stats(
+        *second, *first, equal_var=False, alternative="greater"
+    )
+    untold = (np.minimum(*counts) < 5) | (spreads[0] + spreads[1] == 0)
+    return {"fatigue_p": np.where(untold, np.nan, test.pvalue)}
 
 
 def _reaction_times(frame: _Grouped) -> dict[str, Any]:

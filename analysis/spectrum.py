@@ -155,9 +155,7 @@ def is_biased(
     draws = np.random.default_rng(seed)
 
     def permuted(size: tuple[int, ...]) -> Floats:
-        # Numbers of a block stay together when sorted, in a random order.
-        places = np.argsort(blocks + draws.random((size[0], len(blocks))), axis=1)
-        return errors[places]
+        return errors[exchanged(blocks, size[0], draws)]
 
     test = monte_carlo_test(
         errors,
@@ -235,6 +233,17 @@ def exchangeable(table: pd.DataFrame) -> NDArray[np.int64]:
     if len(table) and len(table) < 2 * (blocks.max() + 1):
         blocks = table.groupby(["component", "group"], observed=True).ngroup()
     return np.asarray(blocks, np.int64)
+
+
+def exchanged(
+    blocks: NDArray[np.int64], times: int, draws: np.random.Generator
+) -> NDArray[np.int64]:
+    """Places of sessions changed at random within their blocks, ``(times, n)``."""
+    found = np.empty((times, len(blocks)), np.int64)
+    # Numbers of a block stay together when sorted, in a random order.
+    mixed = np.argsort(blocks + draws.random(found.shape), axis=1)
+    found[:, np.argsort(blocks, kind="stable")] = mixed
+    return found
 
 
 def _gains(parts: Floats, trials: pd.DataFrame, level: float) -> pd.DataFrame:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.grouping import grouped, joined, keyed
-from analysis.spectrum import exchangeable, measured
-from meta_learner.spectrum import LEVEL, SHOWN, Floats
+from analysis.spectrum import exchangeable, exchanged, measured
+from meta_learner.spectrum import LEVEL, SHOWN
 
 
 def spectrum_null(
@@ -32,7 +32,10 @@ def spectrum_null(
         told = shares.max(0, initial=0.0) >= SHOWN
         if told.any() and len(own) > told.sum():
             design = shares[:, told] / shares[:, told].sum(1, keepdims=True)
-            errors = _permuted(own, resamples, seed)
+            places = exchanged(
+                exchangeable(own), resamples, np.random.default_rng(seed)
+            )
+            errors = own["_error"].to_numpy(float)[places]
             estimates = np.maximum(errors @ np.linalg.pinv(design).T, 0.0)
             ends = ((1 - level) / 2, 0.5, (1 + level) / 2)
             found[:, told] = np.quantile(estimates, ends, axis=0)
@@ -40,15 +43,3 @@ def spectrum_null(
         part["null_low"], part["null_median"], part["null_high"] = found
         parts.append(keyed(part, by, key))
     return joined(parts, [*by, "order", "null_low", "null_median", "null_high"])
-
-
-def _permuted(table: pd.DataFrame, resamples: int, seed: int) -> Floats:
-    """Errors with places changed within blocks, ``(resamples, sessions)``."""
-    errors = table["_error"].to_numpy(float)
-    blocks = exchangeable(table)
-    draws = np.random.default_rng(seed)
-    places = np.argsort(blocks, kind="stable")
-    found = np.empty((resamples, len(errors)))
-    for row in found:
-        row[places] = errors[np.argsort(blocks + draws.random(len(blocks)))]
-    return found

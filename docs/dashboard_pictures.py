@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from browser import chromium  # noqa: E402
+from browser import PHONE, chromium  # noqa: E402
 from dashboard_page import Operator, Served, served  # noqa: E402
 from PIL import Image  # noqa: E402
 from small_study import run_one  # noqa: E402
@@ -24,12 +24,6 @@ from server.desk import Desk  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 DESK = {"viewport": {"width": 1440, "height": 1180}}
-PHONE = {
-    "viewport": {"width": 390, "height": 844},
-    "device_scale_factor": 2,
-    "has_touch": True,
-    "is_mobile": True,
-}
 PATIENCE_MS = 120_000
 MOST_BYTES = 200_000
 

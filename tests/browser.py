@@ -38,6 +38,14 @@ OPTIONS = [
     "--disable-sync",
 ]
 
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+}
+"""How a page is opened as on a phone."""
+
 
 def missing() -> str:
     """Why no browser can be had here; empty if one can."""

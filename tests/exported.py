@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from small_study import CHOICE, small_study
-from test_analysis import a_response, a_session, by_hand, run
+from small_study import played as played_in
+from test_analysis import a_response, a_session, by_hand
 
 from analysis.metadata import Metadata, parse_metadata
 from server.events import (
@@ -63,7 +64,7 @@ def dry() -> list[Event]:
 def played() -> list[Event]:
     """A whole in-process dry run."""
     with TemporaryDirectory() as folder:
-        return run(Path(folder), CHOICE)
+        return played_in(Path(folder), CHOICE)
 
 
 def complete() -> Metadata:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from server.desk import Desk
-from server.events import Fact
+from server.dry_run import dry_run
+from server.events import Event, Fact
 from server.journal import Journal
 from server.protocol import Done, Reply
 from server.study import StudyState
@@ -136,6 +137,16 @@ def run_all(desk: Desk) -> None:
         group = next((g for g in study.groups if desk.state.free(g)), study.groups[0])
         if run_one(desk.handle, f"sim-{number}", study, group=group).study:
             return
+
+
+def played(folder: Path, text: str, null: bool = False) -> list[Event]:
+    """The journal of a dry run in process, ``journal.db`` in a folder."""
+    study = small_study(text, null)
+    journal = Journal(folder / "journal.db", study.name)
+    dry_run(study, journal)
+    events = list(journal.read())
+    journal.close()
+    return events
 
 
 def facts(journal: Journal, *kinds: type[Fact]) -> list[Any]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from small_study import CHOICE, small_study, study_text
+from small_study import CHOICE, played, small_study, study_text
 
 from analysis.distance import distances_from_null
 from analysis.export import export
@@ -30,7 +30,6 @@ from meta_learner.labelling import Labeller
 from meta_learner.null import null_labels, null_series
 from meta_learner.objective import Objective
 from meta_learner.spectrum import orders_of
-from server.dry_run import dry_run
 from server.events import (
     ClientSeen,
     ComponentFrozen,
@@ -43,7 +42,6 @@ from server.events import (
     SessionEnded,
     SessionOpened,
 )
-from server.journal import Journal
 from server.steps import opening
 from server.study_file import Study
 from stimuli.circle import Circle
@@ -55,20 +53,10 @@ SPACES = [Sphere(), Circle(), Hypercube(2), Hypercube(3, "gaussian")]
 TWO = study_text("components = 2", responses="omission = 0.2")
 
 
-def run(folder: Path, text: str, null: bool = False) -> list[Event]:
-    """The journal of an in-process dry run."""
-    study = small_study(text, null)
-    journal = Journal(folder / "journal.db", study.name)
-    dry_run(study, journal)
-    events = list(journal.read())
-    journal.close()
-    return events
-
-
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
     """A finished study of two components."""
-    return run(tmp_path_factory.mktemp("two"), TWO)
+    return played(tmp_path_factory.mktemp("two"), TWO)
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +378,7 @@ class Links(HTMLParser):
 def test_report_of_a_study_its_null_and_a_live_one(
     events: list[Event], tmp_path: Path
 ) -> None:
-    null = run(tmp_path, TWO, null=True)
+    null = played(tmp_path, TWO, null=True)
     nothing = by_hand(Study(TWO.partition("[simulated_subject]")[0]))
     evil = "<script src=http://example.org>"
     page = write_report(

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from small_study import open_desk, small_study, study_text
-from test_report_page import GROUPS, Tags, played
+from small_study import open_desk, played, small_study, study_text
+from test_report_page import GROUPS, Tags
 
 from analysis.comparison import compare_studies, compare_two_groups
 from analysis.comparison_report import KEYS, comparison_numbers, write_comparison

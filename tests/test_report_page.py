@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import chromium, needs_browser
-from small_study import small_study, study_text
+from small_study import played, study_text
 
 from analysis.citations import REFERENCES
 from analysis.page import interval, p_value, ranged
 from analysis.report import write_report
 from analysis.report_keys import KEYS
-from server.dry_run import dry_run
-from server.events import Event
-from server.journal import Journal
 
 VOID = {"meta", "img", "br", "link"}
 GROUPS = study_text(session='response = "choice"\ntest_repeats = 2').replace(
@@ -52,15 +49,6 @@ class Tags(HTMLParser):
         """Text of a table."""
         if self.open and self.open[-1] == "td":
             self.cells.append(data.strip())
-
-
-def played(folder: Path, text: str, null: bool = False) -> list[Event]:
-    study = small_study(text, null)
-    journal = Journal(folder / "journal.db", study.name)
-    dry_run(study, journal)
-    events = list(journal.read())
-    journal.close()
-    return events
 
 
 @pytest.fixture(scope="module")
