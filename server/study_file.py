@@ -23,6 +23,7 @@ from server.fit import misfits
 from server.human_task import HumanStudy
 from server.sections import HYBRID, SUBJECT_MODEL, StudyFile
 from simulated_subjects.learner import Learner
+from simulated_subjects.private_noise import PrivateNoise
 from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import FromFile, StimulusSpace
@@ -39,9 +40,9 @@ class Study:
     """A study file with everything it names built: what the server works from.
 
     Immutable; ``text`` is the file as written and ``sha256`` the hash of
-    it and of the stimulus table that it names. ``groups`` are the names of the
-    groups of subjects, the chosen one of a contrast first, or one empty name;
-    ``learners`` are those that stand in for them in a dry run. ``helper`` is the
+    it and of the stimulus table and planted subjects that it names. ``groups`` are the
+    names of the groups of subjects, the chosen one of a contrast first, or one empty
+    name; ``learners`` are those that stand in for them in a dry run. ``helper`` is the
     model of the subject that helps an evolution strategy, if one does.
     """
 
@@ -70,8 +71,10 @@ class Study:
         )
         _refuse(faults)
         _refuse(misfits(space, family, self.learners))
-        if isinstance(space, FromFile):  # what that holds is part of the study
-            self.sha256 = _hash(text.encode() + space.content())
+        # What files hold is part of the study.
+        files = [space, *map(_itself, self.learners.values())]
+        held = [each.content() for each in files if isinstance(each, FromFile)]
+        self.sha256 = _hash(b"".join([text.encode(), *held]))
         objective = self.file.objective
         self.labeller = Labeller(
             space, family, objective.label_distribution, objective.orthogonality
@@ -288,7 +291,7 @@ class Study:
 def load(path: Path, null: bool = False) -> Study:
     """Read and check a study file; raises :class:`StudyFileError`.
 
-    A table's path is meant relative to the study file.
+    Paths in it are meant relative to the study file.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -312,6 +315,11 @@ def _parse(text: str) -> StudyFile:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _itself(learner: Learner) -> Learner:
+    """A learner without the noise with which it hears."""
+    return learner.learner if isinstance(learner, PrivateNoise) else learner
 
 
 def _refuse(faults: list[str]) -> None:

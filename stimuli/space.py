@@ -58,10 +58,10 @@ class StimulusSpace(Protocol):
 
 @runtime_checkable
 class FromFile(Protocol):
-    """A space made from a file: what that holds is part of a study."""
+    """What is made from a file: what that holds is part of a study."""
 
     def content(self) -> bytes:
-        """The file, as it is now."""
+        """The file's content."""
         ...
 
 

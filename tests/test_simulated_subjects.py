@@ -45,6 +45,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "spiking_network": [
         {"neurons_per_ear": 5, "hidden": 4, "steps": 3, "time_steps": 10},
     ],
+    "procedural": [{}],
     "unteachable": [{}],
 }
 LINEAR_IN_LABELS = {"ridge", "kernel_ridge", "fourier_ridge"}
