@@ -1,5 +1,7 @@
 """``penchant plant``. Heavy imports wait inside, as for every command."""
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -54,13 +56,15 @@ def plant(
     """
     from rich.console import Console
 
-    from server.planting import bring_up_for, errors_table
+    from server.planting import bring_up_for, errors_table, planted_errors, took
     from server.study_file import TEMPLATE, Study, load
     from simulated_subjects.procedural_file import save
 
     out = out or Path(re.sub(r"[^A-Za-z0-9]+", "-", Path(bias).stem) + ".safetensors")
     if out.exists() and not force:
         raise click.ClickException(f"{out} exists; --force overwrites it")
+    if not os.access(out.absolute().parent, os.W_OK):  # told before the upbringing
+        raise click.ClickException(f"{out}: there is no such folder to write into")
     console = Console()
     try:
         asked = load(study) if study else Study(TEMPLATE)
@@ -69,10 +73,19 @@ def plant(
         save(out, subject)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    console.print(errors_table(asked, bias, subject, seed))
+    errors = planted_errors(asked, bias, subject, seed)
+    console.print(errors_table(asked, errors))
+    if not took(errors):
+        console.print(
+            "The bias did not take: other labels come as easily. Try another --seed "
+            "or more --meta-steps.",
+            style="bold",
+        )
+    beside = study.parent if study else Path()
+    named = json.dumps(Path(os.path.relpath(out, beside)).as_posix())
     console.print(
         f"wrote {out}; in a study file:\n\n[simulated_subject]\n"
-        f'learner = "procedural"\nsubject = "{out}"',
+        f'learner = "procedural"\nsubject = {named}',
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -6,6 +6,8 @@ from meta_learner.assignment import named_key
 from server.study_file import Study
 from simulated_subjects.planted_family import Family, family
 from simulated_subjects.planting import (
+    FRESH_STEPS,
+    STEPS,
     UPBRINGING,
     Subject,
     fresh,
@@ -29,8 +31,13 @@ def bring_up_for(
     return plant(bias, space, training, seed, upbringing, PROCEDURES[procedure])
 
 
-def errors_table(study: Study, bias: str, subject: Subject, seed: int) -> Table:
-    """Relative errors of the subject, beside those of one that was not brought up."""
+def planted_errors(
+    study: Study, bias: str, subject: Subject, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Relative errors by kind of labels: the subject's, and one's not brought up.
+
+    On labels of the bias first, then on those of every order that the space has.
+    """
     space, training = study.labeller.space, study.design.training_stimuli
     key = named_key(seed, "errors of a planted subject")
 
@@ -42,17 +49,31 @@ def errors_table(study: Study, bias: str, subject: Subject, seed: int) -> Table:
 
     names = [bias, *(f"order {order}" for order in _ORDERS)]
     shown = {name: found for name in names if (found := of(name)) is not None}
-    born = fresh(len(space.features))
+    both = (subject, fresh(len(space.features)))
+    errors = {}
+    for name, labellings in shown.items():
+        own, other = (relative_error(one, labellings, training, seed) for one in both)
+        errors[name] = own, other
+    return errors
+
+
+def took(errors: dict[str, tuple[float, float]]) -> bool:
+    """Whether labels of the bias come to the subject most easily of all."""
+    own, *others = (error for error, _ in errors.values())
+    # The bias may be one of the orders, or lie within one.
+    return all(own < 1.1 * other for other in others) and own < 0.9
+
+
+def errors_table(study: Study, errors: dict[str, tuple[float, float]]) -> Table:
+    """Errors of :func:`planted_errors` as a table."""
+    training = study.design.training_stimuli
     table = Table(
         "labels",
-        "planted",
-        "not brought up",
+        f"planted ({STEPS} steps)",
+        f"not brought up ({FRESH_STEPS} steps)",
         title=f"relative error after {training} stimuli (1: no better than the mean)",
         title_justify="left",
     )
-    for name, labellings in shown.items():
-        errors = [
-            relative_error(one, labellings, training, seed) for one in (subject, born)
-        ]
-        table.add_row(name, *(f"{error:.3f}" for error in errors))
+    for name, pair in errors.items():
+        table.add_row(name, *(f"{error:.3f}" for error in pair))
     return table

@@ -104,13 +104,25 @@ def family(
     functions = _independent(rows, 1e-6 * float(abs(rows).max(initial=0)))
     if not functions.shape[1]:
         raise ValueError(f"{bias}: its labels are the same for every stimulus")
-    degree = highest_degree(space, min(_COLUMNS, len(x) // 2), _DEGREE)
-    rest = np.asarray(space.basis(x, degree)[0], np.float64)[:, 1:]
-    rest = rest - functions @ np.linalg.lstsq(functions, rest)[0]
-    others = _independent(rest, _OTHER)
-    if not others.shape[1]:
-        raise ValueError(f"{bias}: it has every labelling of the space: no bias at all")
-    return Family(x, _padded(functions), _padded(others))
+    return Family(x, _padded(functions), _padded(_others(bias, space, x, functions)))
+
+
+def _others(bias: str, space: StimulusSpace, x: jax.Array, functions: Floats) -> Floats:
+    """What the basis has beside the functions of a family, ``(n, k)``.
+
+    Low orders first: all that the columns have room for.
+    """
+    most = highest_degree(space, min(_COLUMNS, len(x) // 2), _DEGREE)
+    for degree in range(most, _DEGREE + 1):
+        try:
+            rest = np.asarray(space.basis(x, degree)[0], np.float64)[:, 1:]
+        except ValueError:  # a table with few stimuli has no more
+            break
+        rest = rest - functions @ np.linalg.lstsq(functions, rest)[0]
+        rest = rest[:, rest.std(0) > _OTHER][:, :_COLUMNS]
+        if (others := _independent(rest, _OTHER)).shape[1]:
+            return others
+    raise ValueError(f"{bias}: it has every labelling of the space: no bias at all")
 
 
 def _padded(rows: Floats) -> jax.Array:
@@ -155,7 +167,13 @@ def listed(path: Path, space: StimulusSpace) -> tuple[jax.Array, Floats]:
 
 def _named(bias: str, space: StimulusSpace, training: int, x: jax.Array) -> Floats:
     if match := _ORDER.fullmatch(bias):
-        return _of_order(space, x, int(match["order"]))
+        rows = _of_order(space, x, int(match["order"]))
+        if rows.shape[1] > training:
+            raise ValueError(
+                f"{bias}: this space has {rows.shape[1]} functions of that order, "
+                f"which {training} training stimuli cannot tell apart"
+            )
+        return rows
     if bias == "high frequency":
         for order in range(_DEGREE, 1, -1):
             rows = _of_order(space, x, order)

@@ -27,6 +27,9 @@ WAVE = 2.0
 STEPS, LEARNING_RATE = 5, 0.05
 """Of a planted subject's own learning: few, as the procedure does the rest."""
 
+LIMIT = 10.0
+"""Norm of its gradients, at most: far above what labels of a study give."""
+
 FRESH_STEPS = 100
 """Of one that was not brought up."""
 
@@ -74,7 +77,7 @@ def plant(
     """
     pool_key, key = jax.random.split(jax.random.key(seed))
     labellings = family(bias, space, training_stimuli, pool_key)
-    rule = Rule(parts, STEPS, LEARNING_RATE)
+    rule = Rule(parts, STEPS, LEARNING_RATE, limit=LIMIT)
     network = _network(len(space.features))
     draw = Draw(training_stimuli, _QUERY, contrast)
     procedure, errors = bring_up(rule, network, upbringing, draw, labellings, key)

@@ -20,8 +20,8 @@ class Procedural:
 
     ``subject`` is a file that `penchant plant` made, on whose bias it was brought up.
     All that are brought up so are alike: individuals (keys) differ only where the
-    start was not learnt. Without a file nothing was learnt yet: a ReLU network with a
-    few steps of plain gradient descent, whose start each individual draws, the
+    start was not learnt. Without a file nothing was learnt yet: the same network with
+    a hundred steps of plain gradient descent, whose start each individual draws, the
     control for what an upbringing brings. See
     :mod:`simulated_subjects.procedure` for the procedures. While it learns, the
     subject also looks at the stimuli without labels that it remembers.

@@ -23,6 +23,10 @@ _KEY = "penchant"
 _REMEMBERED = "remembered"
 
 
+# A header of JSON nested without end is no header either.
+_NO_SUBJECT = (SafetensorError, KeyError, ValueError, TypeError, RecursionError)
+
+
 class _Parts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -40,13 +44,17 @@ class _Rule(BaseModel):
     steps: Annotated[int, Field(ge=1, le=10_000)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     error: Literal["squared"]
+    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
 
 
 class _Network(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     inputs: Annotated[int, Field(ge=1, le=4096)]
-    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...]
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=4096)], ...],
+        Field(min_length=1, max_length=16),
+    ]
     outputs: Literal[1]
     bias: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     wave: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -100,7 +108,7 @@ def of_bytes(content: bytes, name: str) -> Subject:
     try:
         told = _About.model_validate_json(_metadata(content)[_KEY])
         arrays = load_arrays(content)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except _NO_SUBJECT as error:
         raise ValueError(
             f"{name} is no subject that `penchant plant` made: {_first_line(error)}"
         ) from error
@@ -110,17 +118,18 @@ def of_bytes(content: bytes, name: str) -> Subject:
     network = Perceptron(**told.network.model_dump())
     outline = jax.eval_shape(lambda: born(whole, network, jax.random.key(0)))
     wanted = {key: leaf.shape for key, leaf in _named(outline).items()}
-    remembered = arrays.pop(_REMEMBERED, np.zeros(0))
+    remembered = arrays.get(_REMEMBERED, np.zeros(0))
     if remembered.ndim != 2 or remembered.shape[1] != network.inputs:
         raise ValueError(
             f"{name}: {_REMEMBERED} has shape {remembered.shape}, expected stimuli of "
             f"{network.inputs} features"
         )
-    for key in sorted(set(wanted) | set(arrays)):
+    shapes = wanted | {_REMEMBERED: remembered.shape}
+    for key in sorted({*shapes, *arrays}):
         got = arrays[key].shape if key in arrays else None
-        if got != wanted.get(key):
+        if got != shapes.get(key):
             raise ValueError(
-                f"{name}: {key} has shape {got}, expected {wanted.get(key)}"
+                f"{name}: {key} has shape {got}, expected {shapes.get(key)}"
             )
         if arrays[key].dtype != np.float32 or not np.isfinite(arrays[key]).all():
             raise ValueError(f"{name}: {key} is not all finite 32-bit numbers")

@@ -101,16 +101,21 @@ class Rule:
     """How a network adapts: by which parts, in how many steps of what size.
 
     ``error`` is the task's own loss: ``squared``, or the cross-entropy of ``classes``.
+    ``limit`` is the norm at which a step's gradient is cut off, so that no descent of a
+    loss that was learnt can diverge.
     """
 
     parts: Parts
     steps: int = 5
     learning_rate: float = 0.01
     error: Literal["squared", "classes"] = "squared"
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no gradient descent."""
         check_descent(self.learning_rate, self.steps)
+        if self.limit is not None and not self.limit > 0:
+            raise ValueError(f"limit must be above 0, got {self.limit}")
 
     def errors(self, outputs: jax.Array, y: jax.Array) -> jax.Array:
         """Loss of each stimulus ``(n,)``: ``y`` are labels, or numbers of classes."""
@@ -197,6 +202,8 @@ def adapt(
         )
     else:
         sized = optax.sgd(rule.learning_rate)
+    if rule.limit is not None:
+        sized = optax.chain(optax.clip_by_global_norm(rule.limit), sized)
     weights = descend(of_weights, start, sized, rule.steps)
     return Adapted(weights, warps, modulations)
 

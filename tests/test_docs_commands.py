@@ -10,7 +10,9 @@ from pages import DOCS, LANGUAGES, NOT_CODE, PAGES, begun, languages, parsed, re
 SLOW = {
     "browser-recruiting.md",
     "browser.md",
+    "certificate.md",
     "human.md",
+    "planting.md",
     "tutorials/analyse.md",
     "tutorials/dry-run.md",
     "tutorials/humans.md",

@@ -260,10 +260,12 @@ def _rewritten(**changes: Array | None) -> Callable[[Path], None]:
         (_retold(lambda told: told.update(version=2)), "version"),
         (_retold(lambda told: told["rule"].update(steps=0)), r"rule\.steps"),
         (_retold(lambda told: told["network"].update(hidden=[6, 4])), "has shape"),
+        (_retold(lambda told: told["network"].update(hidden=[])), r"network\.hidden"),
         (_rewritten(warps_0=None), "warps/0 has shape None"),
         (_rewritten(surplus=np.ones(2, np.float32)), "surplus has shape"),
         (_rewritten(warps_0=np.full((5, 5), np.nan, np.float32)), "warps/0 is not all"),
         (_rewritten(remembered=np.ones((3, 4), np.float32)), "remembered has shape"),
+        (_rewritten(remembered=np.full((3, 2), np.nan, "f4")), "remembered is not all"),
     ],
 )
 def test_a_bad_file_is_refused_by_name(
