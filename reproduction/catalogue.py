@@ -1,4 +1,7 @@
-"""Every figure by its name on the command line, in the order of the paper."""
+"""Every figure by its name on the command line, in the order of the paper.
+
+Behind them what is of another paper.
+"""
 
 from reproduction import (
     digits,
@@ -6,6 +9,7 @@ from reproduction import (
     kernels,
     mushroom_body,
     networks,
+    npbml,
     spiking,
 )
 from reproduction.claim import Entry
@@ -26,4 +30,7 @@ def _place(name: str) -> tuple[int, str]:
     return (int(number) if number else 1000, name)
 
 
-FIGURES: dict[str, Entry] = {name: _ALL[name] for name in sorted(_ALL, key=_place)}
+FIGURES: dict[str, Entry] = {
+    **{name: _ALL[name] for name in sorted(_ALL, key=_place)},
+    **npbml.FIGURES,
+}

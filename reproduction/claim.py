@@ -1,6 +1,6 @@
 """What the paper claims as a number, what we find for it, and what no learner finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -10,8 +10,11 @@ from matplotlib.figure import SubFigure
 LEVEL = 0.05
 """Share of searches without a learner that may reach what is called beyond them."""
 
-Role = Literal["ours", "diagnostic", "paper", "paper diagnostic"]
-"""With our objective or the paper's; of a learner whose answer must differ."""
+Role = Literal["ours", "diagnostic", "paper", "paper diagnostic", "learnt", "as born"]
+"""Of a search: our objective or the paper's, a learner whose answer must differ or not.
+
+Or of a learning procedure that was itself learnt, and of one as it is born.
+"""
 
 
 ROLES: dict[Role, str] = {
@@ -19,6 +22,8 @@ ROLES: dict[Role, str] = {
     "diagnostic": "default objective, diagnostic learner",
     "paper": "the paper's settings",
     "paper diagnostic": "the paper's settings, diagnostic learner",
+    "learnt": "learnt procedure",
+    "as born": "as born",
 }
 """What a role is called in pictures and in the gallery."""
 
@@ -109,11 +114,23 @@ class Claim:
 
 
 class Panel(NamedTuple):
-    """A part of a figure's picture; ``cells`` is its width, 6 being a whole row."""
+    """A part of a figure's picture; ``cells`` is its width, 6 being a whole row.
+
+    A row is as high as the highest panel in it, in inches.
+    """
 
     title: str
     draw: Callable[[SubFigure], None]
     cells: int = 6
+    high: float = 2.0
+
+
+class Table(NamedTuple):
+    """Numbers that are told without being judged, as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass
@@ -123,6 +140,7 @@ class Result:
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     panels: list[Panel] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     @property
     def missed(self) -> list[Claim]:

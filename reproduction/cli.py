@@ -31,16 +31,26 @@ import click
     is_flag=True,
     help="Print the paper's own settings for FIGURE as a study file, and stop.",
 )
+@click.option(
+    "--images",
+    "image_sets",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="For npbml, once or more: a local copy of mini_imagenet, tiered_imagenet, "
+    "cifar_fs or fc100.",
+)
 def reproduce(
     figures: tuple[str, ...],
     out: Path,
     seeds: int,
     jobs: int | None,
     paper_settings: bool,
+    image_sets: tuple[str, ...],
 ) -> None:
     """Reproduce figures of Dorrell et al. 2023, each beside its null.
 
-    `list` tells their names. Run again, it goes on with what is missing.
+    And `npbml`, the procedures of Raymond et al. 2024. `list` tells all names. Run
+    again, it goes on with what is missing.
     """
     from rich.console import Console
 
@@ -66,13 +76,33 @@ def reproduce(
             )
         click.echo(paper_study(names[0]), nl=False)
         return
+    images = _images(image_sets, names)
+    each = tuple(range(1, seeds + 1))
     try:
-        done = reproduce_all(
-            names, out.absolute(), tuple(range(1, seeds + 1)), jobs, console.print
-        )
+        done = reproduce_all(names, out.absolute(), each, jobs, console.print, images)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     missed = [numbers["figure"] for numbers in done if not numbers["met"]]
     console.print(f"gallery: {out / 'gallery.md'}")
     if missed:
         console.print(f"targets missed in {', '.join(missed)}: see there")
+
+
+def _images(given: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Path]:
+    """Local copies of image sets by name; refuses what no figure would use."""
+    if not given:
+        return {}
+    from reproduction.few_shot.image_sets import IMAGE_SETS
+
+    if "npbml" not in names:
+        raise click.UsageError("--images is for npbml, which is not among the figures")
+    paths = {}
+    for each in given:
+        name, _, path = each.partition("=")
+        if name not in IMAGE_SETS or not path:
+            raise click.UsageError(
+                f"--images expects NAME=PATH with NAME one of {', '.join(IMAGE_SETS)}; "
+                f"got {each!r}"
+            )
+        paths[name] = Path(path).absolute()
+    return paths

@@ -22,13 +22,15 @@ from stimuli.phase_difference import PhaseDifference
 CELLS = 6
 """Pictures of labellings that fit into a row."""
 
-_WIDE, _HEADER_HIGH, _PANEL_HIGH, _CLAIM_HIGH = 12.0, 0.8, 2.0, 0.5
+_WIDE, _HEADER_HIGH, _CLAIM_HIGH = 12.0, 0.8, 0.5
 _NULL, _INK = "#CFCFCF", "#222222"
 _COLOURS = {
     "ours": PALETTE[0],
     "diagnostic": PALETTE[2],
     "paper": PALETTE[1],
     "paper diagnostic": PALETTE[3],
+    "learnt": PALETTE[0],
+    "as born": "0.45",
 }
 
 
@@ -58,7 +60,7 @@ def draw_result(title: str, paper: str, result: Result) -> Figure:
     rows = _packed(result.panels)
     heights = [
         _HEADER_HIGH,
-        *(_PANEL_HIGH for _ in rows),
+        *(max(panel.high for panel in row) for row in rows),
         _CLAIM_HIGH * len(result.claims) + 1.2,
     ]
     figure = Figure(figsize=(_WIDE, sum(heights)), layout="constrained")
@@ -108,10 +110,10 @@ def _draw_claims(strip: SubFigure, claims: Sequence[Claim]) -> None:
         axes.plot([], [], "o", color=_COLOURS[role], label=ROLES[role], ms=5)[0]
         for role in used
     ]
-    handles += [
-        axes.plot([], [], color=_NULL, lw=7, label="no learner, 5 to 95 %")[0],
-        axes.plot([], [], "|", color=_INK, ms=10, label="target")[0],
-    ]
+    if any(claim.null for claim in claims):
+        null = "no learner, 5 to 95 %"
+        handles += axes.plot([], [], color=_NULL, lw=7, label=null)
+    handles += axes.plot([], [], "|", color=_INK, ms=10, label="target")
     strip.legend(handles=handles, loc="outside lower left", ncols=3, fontsize="small")
 
 

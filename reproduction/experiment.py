@@ -1,7 +1,7 @@
 """The studies behind one figure: run with several seeds into one journal."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,21 @@ class Experiment:
     """Runs studies into ``folder``; what is in its journal already is not run again."""
 
     def __init__(
-        self, folder: Path, seeds: Sequence[int], progress: Progress | None = None
+        self,
+        folder: Path,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+        images: Mapping[str, Path] | None = None,
     ) -> None:
-        """``seeds`` are those of every study; ``progress`` is told what begins."""
+        """``seeds`` are those of every study; ``progress`` is told what begins.
+
+        ``images`` are local copies of image sets, by their names.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.seeds = tuple(seeds)
         self.progress = progress or (lambda _: None)
+        self.images = dict(images or {})
         self.ran: list[str] = []
         """Studies that were not in the journal."""
         self.seconds: dict[str, float] = {}
@@ -64,7 +72,7 @@ class Experiment:
 
     def with_seeds(self, seeds: Sequence[int]) -> "Experiment":
         """The same with other seeds; what it runs counts here."""
-        other = Experiment(self.folder, seeds, self.progress)
+        other = Experiment(self.folder, seeds, self.progress, self.images)
         other.ran, other.seconds = self.ran, self.seconds
         return other
 

@@ -20,15 +20,21 @@ def gallery(every: Sequence[dict[str, Any]]) -> str:
     total = sum(numbers["seconds"] for numbers in every) / 60
     device = " and ".join(sorted({numbers["device"] for numbers in every}))
     parts = [
-        "# Gallery: the figures of Dorrell et al. 2023",
+        "# Gallery: the figures of Dorrell et al. 2023, and NPBML",
         (
-            "Figures are run with several seeds, beside the same search without any "
-            "learner (the null) and beside a diagnostic learner whose answer must "
-            "differ; a number that needs a learner, such as most errors, has no null. "
-            "Power is energy, the share of the variance of the labels. A target is "
-            "for the median over seeds and was set beforehand; beside it stands how "
-            "many seeds reach it by themselves. A number lies beyond the null if at "
-            "most 5 % of the searches without a learner reach it."
+            "The figures of the paper are run with several seeds, beside the same "
+            "search without any learner (the null) and beside a diagnostic learner "
+            "whose answer must differ; a number that needs a learner, such as most "
+            "errors, has no null. Power is energy, the share of the variance of the "
+            "labels. A target is for the median over seeds and was set beforehand; "
+            "beside it stands how many seeds reach it by themselves. A number lies "
+            "beyond the null if at most 5 % of the searches without a learner reach "
+            "it."
+        ),
+        (
+            "The last entry, `npbml`, is of another paper: Raymond et al. 2024, whose "
+            "procedures for learning are themselves learnt. Nothing is searched there, "
+            "so its errors have no null; a network as it is born stands beside them."
         ),
         "\n".join([*_HEAD, *rows]),
         (
@@ -69,9 +75,18 @@ def _figure(numbers: dict[str, Any]) -> str:
             f"`penchant reproduce {name}`",
             f"![{title}]({name}/{name}.png)",
             "\n".join(table),
+            *(_table(table) for table in numbers.get("tables", [])),
             *numbers["notes"],
             _verdict(numbers),
         ]
+    )
+
+
+def _table(table: dict[str, Any]) -> str:
+    columns = table["columns"]
+    lines = [columns, ["---"] * len(columns), *table["rows"]]
+    return "\n".join(
+        [f"{table['title']}:", "", *(f"| {' | '.join(line)} |" for line in lines)]
     )
 
 

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from importlib.metadata import version
@@ -28,14 +28,16 @@ def reproduce(
     out: Path,
     seeds: Sequence[int] = SEEDS,
     progress: Progress | None = None,
+    images: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Run one figure of :data:`FIGURES` and write ``out/<name>/``.
 
-    What its journal holds already is not run again. Returns the numbers, which
-    are in ``numbers.json`` too.
+    What its journal holds already is not run again. ``images`` are local copies of
+    image sets, for a figure that can use them. Returns the numbers, which are in
+    ``numbers.json`` too.
     """
     entry = FIGURES[name]
-    experiment = Experiment(out / name, seeds, progress)
+    experiment = Experiment(out / name, seeds, progress, images)
     start = time.perf_counter()
     result = entry.run(experiment)
     elapsed = time.perf_counter() - start
@@ -49,6 +51,7 @@ def reproduce(
         "claims": [claim.as_json() for claim in result.claims],
         "met": not result.missed,
         "notes": result.notes,
+        "tables": [table._asdict() for table in result.tables],
         "seconds": round(studies + elapsed - new, 1),
         "seconds_of_studies": round(studies, 1),
         "studies": len(experiment.seconds),
@@ -72,6 +75,7 @@ def reproduce_all(
     seeds: Sequence[int] = SEEDS,
     jobs: int | None = None,
     say: Callable[[str], None] = print,
+    images: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
     """Run figures, ``jobs`` at a time and the longest first; write the gallery.
 
@@ -89,13 +93,16 @@ def reproduce_all(
     jobs = jobs or _cores()
     if jobs == 1 or len(names) == 1:
         for name in names:
-            tell(name, partial(reproduce, name, out, seeds, say))
+            tell(name, partial(reproduce, name, out, seeds, say, images))
     else:
         longest_first = sorted(names, key=lambda name: -FIGURES[name].minutes)
         # A process each: figures compile half of the time, and that on one core.
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
-            begun = {pool.submit(reproduce, n, out, seeds): n for n in longest_first}
+            begun = {
+                pool.submit(reproduce, name, out, seeds, None, images): name
+                for name in longest_first
+            }
             for finished in as_completed(begun):
                 tell(begun[finished], finished.result)
     every = list(read_numbers(out))

@@ -1,6 +1,6 @@
 """Planted biases: families of labellings, and whether the loop finds them."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from simulated_subjects.planting import Subject, fresh, plant, relative_error
 from simulated_subjects.procedural_file import load, save
 from simulated_subjects.procedure import PROCEDURES
 from stimuli.catalogue import SPACES
+from stimuli.hypercube import Hypercube
 from stimuli.sphere import Sphere
 
 KEY = jax.random.key(4)
@@ -45,7 +46,7 @@ def space(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("bias", BIASES)
 def test_a_family_is_apart_from_all_else(bias: str, space: Any) -> None:
-    own = family(bias, space, 30, KEY)
+    own = family(bias, space, 60, KEY)  # in five dimensions there are many functions
     for rows in (own.functions, own.others):
         there = np.asarray(rows)[:, np.asarray(rows).any(0)]
         assert there.shape[1] > 0
@@ -72,12 +73,17 @@ def test_biases_are_what_they_are_called() -> None:
     assert share_in_span(other, of("feature y").functions) > 0.999
 
 
+@cache
+def second_order() -> Family:
+    return family("order 2", Sphere(), 30, KEY)
+
+
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31 - 1), contrast=st.sampled_from([0.0, 0.3]))
 def test_a_task_is_a_standardised_mixture_of_different_stimuli(
     seed: int, contrast: float
 ) -> None:
-    own = family("order 2", Sphere(), 30, KEY)
+    own = second_order()
     task = DRAWN[contrast](own, jax.random.key(seed))
     x = np.concatenate([task.x, task.query])
     y = np.concatenate([task.y, task.wanted])
@@ -103,7 +109,7 @@ DRAWN = {c: jax.jit(Draw(20, 30, c)) for c in (0.0, 0.3)}
         ("order 0", "unknown bias"),
         ("easy things", "known: order 2 harmonics, high frequency, one feature"),
         ("feature w", "no such feature; it has x, y, z"),
-        ("order 90", "the same for every stimulus|no such|unknown"),
+        ("order 90", "181 functions of that order"),
     ],
 )
 def test_a_bias_that_the_space_has_not_is_refused(bias: str, said: str) -> None:
@@ -112,7 +118,7 @@ def test_a_bias_that_the_space_has_not_is_refused(bias: str, said: str) -> None:
 
 
 def test_a_wide_space_has_room_for_few_functions() -> None:
-    wide = SPACES["hypercube"](dimensions=20)
+    wide = Hypercube(dimensions=20)
     own = family("order 1", wide, 30, KEY)
     assert np.asarray(own.functions).any(0).sum() == 20
     assert np.asarray(own.others).any()
@@ -158,23 +164,39 @@ def test_a_bad_file_of_labellings_is_refused(
 # --- the command ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--bias", "nonsense", "--out", "new.safetensors"], "unknown bias"),
+        (["--bias", "order 2", "--out", "there.safetensors"], "exists; --force"),
+        (["--bias", "order 2", "--out", "nowhere/new.safetensors"], "no such folder"),
+        (["lost.toml", "--bias", "order 2"], "cannot read study file"),
+    ],
+)
+def test_plant_refuses_at_once(
+    asked: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.safetensors").touch()
+    done = CliRunner().invoke(main, ["plant", *asked])
+    assert (done.exit_code, said in done.output) == (1, True), done.output
+    assert not Path("new.safetensors").exists()
+
+
+@pytest.mark.slow
 def test_plant_writes_a_subject_for_a_study(tmp_path: Path) -> None:
     study, out = tmp_path / "study.toml", tmp_path / "subject.safetensors"
     run = partial(CliRunner().invoke, main)
     assert run(["new", str(study)]).exit_code == 0
     ask = ["plant", str(study), "--bias", "order 2 harmonics", "--procedure", "maml"]
-    ask += ["--out", str(out), "--meta-steps", "3", "--seed", "5"]
-    done = run(ask)
+    done = run([*ask, "--out", str(out), "--meta-steps", "3", "--seed", "5"])
     assert done.exit_code == 0, done.output
-    assert 'learner = "procedural"' in done.output
+    assert 'subject = "subject.safetensors"' in done.output
     assert "order 1" in done.output
+    assert "did not take" in done.output
     subject = load(out)
     assert subject.rule.parts == PROCEDURES["maml"]
     assert (subject.about["bias"], subject.about["seed"]) == ("order 2 harmonics", "5")
-    again = run(ask)
-    assert (again.exit_code, "exists" in again.output) == (1, True)
-    unknown = run(["plant", "--bias", "nonsense", "--out", str(tmp_path / "x")])
-    assert (unknown.exit_code, "unknown bias" in unknown.output) == (1, True)
 
 
 # --- science -------------------------------------------------------------------
