@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.analyse_cli import analyse
+from analysis.certify_cli import certify
 from analysis.command_line import faults
 from analysis.compare_cli import compare
 from analysis.export_cli import export
@@ -19,6 +20,7 @@ from analysis.plan_cli import plan
 from analysis.reanalyse_cli import reanalyse
 from reproduction.cli import reproduce
 from server.db_cli import db
+from server.plant_cli import plant as plant_subject
 from server.serve_cli import free_port, serve
 from server.token_cli import token
 from subject_clients.catalogue import Subjects
@@ -43,7 +45,25 @@ NULL = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def runner(over_sockets: bool) -> Callable[..., None]:
+    """What runs a simulated study to its end, for commands of the analysis."""
+
+    def in_process(study: Path, journal: str, progress: Callable[..., None]) -> None:
+        from server.dry_run import dry_run as run
+
+        loaded = _load(study, simulate=True)
+        with _journal(study, journal, loaded) as opened:
+            run(loaded, opened, progress)
+
+    def through_a_server(study: Path, journal: str, progress: Any) -> None:
+        from subject_clients.rehearsal import rehearse
+
+        rehearse(study, journal, free_port(), 4, None, progress)
+
+    return through_a_server if over_sockets else in_process
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "obj": runner})
 @click.version_option(package_name="penchant")
 def main() -> None:
     """Find what a subject finds easy to generalise: its inductive bias.
@@ -58,6 +78,7 @@ def main() -> None:
 
 for _command in (
     analyse,
+    certify,
     compare,
     conformance,
     db,
@@ -65,6 +86,7 @@ for _command in (
     import_,
     order,
     plan,
+    plant_subject,
     reanalyse,
     reproduce,
     serve,

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.certificate import Found
+from analysis.certificate_report import certificate_numbers, certificate_section
 from analysis.citations import analysed_with, bibtex, references
 from analysis.coherence import OUTCOMES
 from analysis.conduct import Conduct, conduct
@@ -50,13 +52,15 @@ def write_report(
     studies: Sequence[tuple[str, Iterable[Event]]],
     out: Path,
     replicates: int = REPLICATES,
+    certificates: Sequence[Found] = (),
 ) -> Path:
     """Analyse journals, each with a title, and write the report into ``out``.
 
     ``report.html`` needs no other file; ``report.json`` has every number and says
     what each key means; ``references.bib`` is what to cite; the folder ``figures``
     has every figure as PNG and SVG. Studies may be unfinished, nulls, imported, or of
-    real subjects. Returns the path of ``report.html``. Raises ``ValueError`` if
+    real subjects; ``certificates`` are shown with the studies that they are of. Returns
+    the path of ``report.html``. Raises ``ValueError`` if
     there is no study.
     """
     if not studies:
@@ -70,7 +74,7 @@ def write_report(
         path = out / FIGURES / "comparison.png"
         comparison = save(comparison_figure(shown), path)
     sections = [
-        _section(finding, found, out / FIGURES, prefix)
+        _section(finding, found, certificates, out / FIGURES, prefix)
         for finding, found, prefix in zip(
             findings, conducts, prefixes(findings), strict=True
         )
@@ -216,7 +220,11 @@ def _trust(finding: Finding, component: int) -> dict[str, Any]:
 
 
 def _section(
-    finding: Finding, found: Conduct, folder: Path, prefix: str
+    finding: Finding,
+    found: Conduct,
+    certificates: Sequence[Found],
+    folder: Path,
+    prefix: str,
 ) -> dict[str, Any]:
     """What the template needs to show one study; ``numbers`` are all there is."""
     figures: dict[str, Picture] = {}
@@ -231,12 +239,15 @@ def _section(
         keep("error", error_figure(finding))
     figures |= conduct_figures(finding, found, folder, prefix)
     told = " ".join(filter(None, (methods(finding), conduct_methods(finding, found))))
+    certified = certificate_section(finding, certificates, folder, prefix)
     numbers = study_numbers(finding) | conduct_numbers(found)
+    numbers["certificate"] = certificate_numbers(certified)
     return {
         "numbers": numbers | {"methods": told, "analysed_with": analysed_with()},
         "anchor": prefix,
         "figures": figures,
         "glance": glance(finding, found),
+        "certified": certified,
         "spectrum": spectrum_sentences(found),
         "spectrum_caution": SPECTRUM_CAUTION,
         "covariates": shown_covariates(found),

@@ -21,6 +21,8 @@ KEYS = {
     "from the no-learner null with p-value",
     "overlap": "correlations of the components' labels",
     "verification": "components measured in fresh sessions, beside controls",
+    "certificate": "recovery certificate of the study file: planted biases that it "
+    "finds; keys as in certificate.json; null without one",
     "null_replicates": "searches without a learner that the null is made of",
     "sessions": "number of sessions by how they ended",
     "subjects": "number of subjects",

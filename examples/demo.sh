@@ -24,5 +24,8 @@ run penchant new diagnostic.toml
 sed -i 's/"relu" /"absolute" /' diagnostic.toml
 run penchant dry-run diagnostic.toml --journal demo.db
 
+say "Positive control: a bias is planted in subjects; does this study find it?"
+run penchant certify kernel.toml --bias "order 2 harmonics" --subjects 1 --studies 2 --none 4
+
 say "Report"
 run penchant analyse demo.db

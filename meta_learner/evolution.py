@@ -1,7 +1,7 @@
 """Evolution strategies of evosax as searches."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import evosax.algorithms as evosax
@@ -128,11 +128,9 @@ class Evolution:
     def _has_mean(self) -> bool:
         return issubclass(self._class, DistributionBasedAlgorithm)
 
-    @cached_property
+    @property
     def _strategy(self) -> Any:
-        return self._class(
-            population_size=self.population, solution=jnp.zeros(self.genes)
-        )
+        return _strategy_of(self._class, self.population, self.genes)
 
     @cached_property
     def _params(self) -> Any:
@@ -156,3 +154,10 @@ class Evolution:
             jnp.concatenate([theta, jnp.tile(centre, (missing, 1))]),
             jnp.concatenate([results, jnp.full(missing, jnp.nan)]),
         )
+
+
+# evosax compiles for an object, and not again for one that equals it.
+@cache
+def _strategy_of(of: Any, population: int, genes: int) -> Any:
+    """The strategy of a class of evosax's, one for all searches that are alike."""
+    return of(population_size=population, solution=jnp.zeros(genes))
