@@ -127,7 +127,6 @@ def _result(pages: _Pages, c: Certificate, figure: Path) -> None:
         for one in c.planted
     ]
     alarms = f"cries wolf in {percent(c.none.found.share)}"
-    more = [_rate(c.none.confirmed)] if verified else []
     rows.append(
         [
             "none",
@@ -135,7 +134,7 @@ def _result(pages: _Pages, c: Certificate, figure: Path) -> None:
             *([_rate(c.none.found_later)] if several else []),
             *("", "", "", ""),
             _rate(c.none.beyond_null),
-            *more,
+            *([_rate(c.none.confirmed)] if verified else []),
             alarms,
         ]
     )

@@ -116,13 +116,13 @@ def methods(study: Study, replicates: int, natures: Sequence[Nature]) -> str:
     own = [nature for nature in natures if nature.bias is not None]
     first, second = HIDDEN
     return (
-        f"{len(own)} networks were meta-trained (NPBML: initialisation, loss, "
+        f"Networks ({len(own)}) were meta-trained (NPBML: initialisation, loss, "
         "preconditioned gradient and modulation, learnt over many tasks) on labellings "
         f"of one bias each, from {study.design.training_stimuli} training stimuli as "
         f"in the study. A network has a layer of {first} sines of {WAVE:g} times their "
         f"drive and one of {second} ReLU units, and learns in {STEPS} steps. "
-        f"{sum(map(took, own))} of the {len(own)} took their bias: no other that they "
-        "were looked at for comes more easily to them. They took the place of the "
+        f"Of {len(own)} a bias took in {sum(map(took, own))}: no other that was looked "
+        "at comes more easily. They took the place of the "
         f"study's subjects{_in_groups(study)}; stimuli, labelling family, search, "
         "budget, response type, noise, allocation and verification stayed as the study "
         "file has them, under another seed. Subjects without any bias answered at "
