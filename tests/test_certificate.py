@@ -112,7 +112,7 @@ def test_methods_and_limits_say_what_was_done() -> None:
     taken = Nature(subject="a", bias=A, seed=1, sha256="0", errors={A: 0.1, B: 0.5})
     easier = taken.model_copy(update={"errors": {A: 0.5, B: 0.1}})
     said = methods(small_study(), 999, [taken, easier])
-    assert "1 of the 2 took their bias" in said
+    assert "Of 2 a bias took in 1" in said
     assert "32 sines of 2 times their drive" in said
     assert "learns in 5 steps" in said
     told = cautions(small_study(), *made_up_of_nothing(), [taken, easier])
