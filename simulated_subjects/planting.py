@@ -119,21 +119,15 @@ def learn(subject: Subject, key: jax.Array, x: jax.Array, y: jax.Array) -> Adapt
 
 
 def relative_error(
-    subject: Subject,
-    labellings: Family,
-    training_stimuli: int,
-    seed: int,
-    others: bool = False,
+    subject: Subject, labellings: Family, training_stimuli: int, seed: int
 ) -> float:
     """Mean squared error over the variance of labels, on labellings of a family.
 
-    Or on its ``others``. Mean of :data:`_TASKS` tasks; 1 is that of who says the mean.
+    Mean of :data:`_TASKS` tasks; 1 is that of who says the mean.
     """
     keys = jax.random.split(jax.random.key(seed), _TASKS)
     rule, network, procedure, remembered, _ = subject
     draw = Draw(training_stimuli, _QUERY)
-    if others:
-        labellings = labellings._replace(functions=labellings.others)
     errors = _relative_errors(
         rule, network, draw, procedure, remembered, labellings, keys
     )
@@ -150,12 +144,12 @@ def _relative_errors(
     labellings: Family,
     keys: jax.Array,
 ) -> jax.Array:
+    subject = Subject(rule, network, procedure, remembered, {})
+
     def one(key: jax.Array) -> jax.Array:
         task_key, subject_key = jax.random.split(key)
         task = draw(labellings, task_key)
-        learnt = adapt(
-            rule, network, procedure, subject_key, task.x, task.y, remembered
-        )
+        learnt = learn(subject, subject_key, task.x, task.y)
         said = outputs(network, learnt, task.query)[:, 0]
         return jnp.mean((said - task.wanted) ** 2) / LABEL_STD**2
 
