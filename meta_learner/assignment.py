@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from meta_learner.labelling import Component, Labeller, Series
+from stimuli import random_keys
 from stimuli.space import StimulusSpace
 
 
@@ -71,9 +72,9 @@ class Assignments(NamedTuple):
     right_rewarded: jax.Array
 
 
-def named_key(seed: int, *names: str | int) -> jax.Array:
+def named_key(seed: int | jax.Array, *names: str | int | jax.Array) -> jax.Array:
     """A key for one purpose, the same wherever and whenever it is asked for."""
-    key = jax.random.key(seed)
+    key = random_keys.key(seed)
     for name in names:
         key = jax.random.fold_in(
             key, crc32(name.encode()) if isinstance(name, str) else name
@@ -125,7 +126,7 @@ def _draw(
     component, generation, candidate, attempt = slot
     shared = jnp.stack([component, generation, attempt])
     own = jnp.where(design.shared_stimuli, 0, candidate + 1)
-    key = jax.random.key(seed)
+    key = random_keys.key(seed)
     for part in (*shared, own):
         key = jax.random.fold_in(key, part)
     stimulus_key, order_key, feedback_key = jax.random.split(key, 3)

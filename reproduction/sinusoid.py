@@ -22,6 +22,7 @@ from simulated_subjects.procedure import (
     outputs,
 )
 from simulated_subjects.upbringing import Task, Upbringing, bring_up, error
+from stimuli import random_keys
 
 NETWORK = Perceptron(1, (40, 40))
 """Of the protocol: its weights are what adapts, whatever the procedure."""
@@ -56,7 +57,7 @@ BORN_RATE = 3e-4
 OF_SILENCE = (5.0**3 - 0.1**3) / (3 * 4.9) / 2
 """Mean squared error of who says 0 always: half the mean square amplitude."""
 
-ADAPTED = sum(w.size for w in jax.tree.leaves(NETWORK.born(jax.random.key(0))))
+ADAPTED = sum(w.size for w in jax.tree.leaves(NETWORK.born(random_keys.key(0))))
 """Numbers that adapt to a task."""
 
 GRID = np.linspace(-5.0, 5.0, 101)
@@ -175,7 +176,7 @@ def sine(x: Floats) -> Floats:
 
 def _fits(rule: Rule, procedure: Procedure, task: Task) -> tuple[Floats, Floats]:
     """What is said at :data:`GRID` before and after a task is learnt."""
-    key = jax.random.key(0)
+    key = random_keys.key(0)
     adapted = adapt(rule, NETWORK, procedure, key, task.x, task.y, task.query)
     before = Adapted(procedure["weights"], procedure.get("warps"), None)
     grid = jnp.asarray(GRID)[:, None]

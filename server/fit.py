@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from meta_learner.families import LabellingFamily
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.learner import Learner
+from stimuli import random_keys
 from stimuli.space import StimulusSpace
 
 
@@ -19,7 +20,7 @@ def misfits(
 
     ``learners`` are those of the groups, by name.
     """
-    key, x, y = jax.random.key(0), _array(10, len(space.features)), _array(10)
+    key, x, y = random_keys.key(0), _array(10, len(space.features)), _array(10)
 
     def label() -> None:
         def raw(theta: jax.Array, x: jax.Array) -> jax.Array:

@@ -8,15 +8,21 @@ import jax
 
 from simulated_subjects.learner import Learner
 from simulated_subjects.responses import ResponseModel
+from stimuli import random_keys
 
 
 def individual_keys(seed: int, sessions: list[str]) -> jax.Array:
     """A key per session name: who the subject is, and how its noise falls."""
     names = [crc32(name.encode()) for name in sessions]
-    base = jax.random.fold_in(jax.random.key(seed), crc32(b"individual"))
-    return jax.vmap(lambda name: jax.random.fold_in(base, name))(
+    return jax.vmap(partial(individual_key, seed))(
         jax.numpy.array(names, dtype=jax.numpy.uint32)
     )
+
+
+def individual_key(seed: int | jax.Array, name: jax.Array) -> jax.Array:
+    """As :func:`individual_keys`, of the CRC-32 of one session's name; traceable."""
+    base = jax.random.fold_in(random_keys.key(seed), crc32(b"individual"))
+    return jax.random.fold_in(base, name)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulated_subjects.upbringing import Task
+from stimuli import random_keys
 from stimuli.space import StimulusSpace, highest_degree
 
 BIASES = ("order 2 harmonics", "high frequency", "one feature")
@@ -227,7 +228,7 @@ def _independent(rows: Floats, least: float) -> Floats:
 def _most(space: StimulusSpace) -> int:
     """Stimuli of the pool: no more than there are, of a table or of images."""
     try:
-        jax.eval_shape(partial(space.sample, n=POOL), jax.random.key(0))
+        jax.eval_shape(partial(space.sample, n=POOL), random_keys.key(0))
     except ValueError:
         return len(space.grid(POOL))
     return POOL

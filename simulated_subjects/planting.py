@@ -18,6 +18,7 @@ from simulated_subjects.procedure import (
     outputs,
 )
 from simulated_subjects.upbringing import Upbringing, bring_up
+from stimuli import random_keys
 from stimuli.space import StimulusSpace
 
 HIDDEN = (32, 32)
@@ -75,7 +76,7 @@ def plant(
     :func:`~simulated_subjects.planted_family.family` for the biases. Raises
     ``ValueError`` where the space has no such bias, or no upbringing came of it.
     """
-    pool_key, key = jax.random.split(jax.random.key(seed))
+    pool_key, key = jax.random.split(random_keys.key(seed))
     labellings = family(bias, space, training_stimuli, pool_key)
     rule = Rule(parts, STEPS, LEARNING_RATE, limit=LIMIT)
     network = _network(len(space.features))
@@ -125,7 +126,7 @@ def relative_error(
 
     Mean of :data:`_TASKS` tasks; 1 is that of who says the mean.
     """
-    keys = jax.random.split(jax.random.key(seed), _TASKS)
+    keys = jax.random.split(random_keys.key(seed), _TASKS)
     rule, network, procedure, remembered, _ = subject
     draw = Draw(training_stimuli, _QUERY)
     errors = _relative_errors(

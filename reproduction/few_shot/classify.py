@@ -28,6 +28,7 @@ from simulated_subjects.procedure import (
     outputs,
 )
 from simulated_subjects.upbringing import Upbringing, bring_up
+from stimuli import random_keys
 
 _PRETRAINING = Pretraining(20_000, 128, 1e-3)
 _UPBRINGING = Upbringing(30_000, 4, 1e-5)
@@ -124,7 +125,7 @@ def pretrained(images: FewShotImages, setting: Setting, seed: int) -> list[Block
     """An encoder that tells all classes to learn on; procedures of a seed share it."""
     train = _smaller(images.train, setting.side)
     network = _network(train, setting, len(train.counts))
-    key = jax.random.fold_in(jax.random.key(seed), 0)
+    key = jax.random.fold_in(random_keys.key(seed), 0)
     encoder: list[Block] = pretrain(
         network, setting.pretraining, deck(train, train), key
     )[0]
@@ -155,7 +156,7 @@ def classify(
     network = _network(train, setting, setting.ways)
     rule = Rule(parts, setting.steps, setting.learning_rate, "classes")
     birth, rest, asked = (
-        jax.random.fold_in(jax.random.key(seed), i) for i in range(1, 4)
+        jax.random.fold_in(random_keys.key(seed), i) for i in range(1, 4)
     )
     start = born(rule, network, birth)
     if parts.initialisation:
