@@ -91,9 +91,13 @@ class Evolution:
         theta, results = self._complete(
             jnp.asarray(theta), jnp.asarray(results), self.best(state)
         )
-        finite = jnp.isfinite(results)
-        if not bool(finite.any()):
+        if not bool(jnp.isfinite(results).any()):
             return state
+        return self.tell_scored(state, theta, results)
+
+    def tell_scored(self, state: State, theta: jax.Array, results: jax.Array) -> State:
+        """Learn a whole generation of which one at least is scored; may be traced."""
+        finite = jnp.isfinite(results)
         # At the median and at the centre: ties among many unscored ones are ranked
         # by index, and some would else weigh with their own place.
         centre = self.best(state) if self._has_mean else theta[jnp.nanargmin(results)]

@@ -4,7 +4,7 @@ import numpy as np
 
 from meta_learner.objective import Floats
 
-_LEAST = 0.01
+LEAST = 0.01
 """Of the noise, what candidates are taken to differ by at least: keeps their order."""
 
 
@@ -21,7 +21,7 @@ def shrunk(errors: Floats, standard_errors: Floats) -> Floats:
         known = ~np.isnan(errors[:, column])
         if known.sum() > 1:
             error, noise = errors[known, column], standard_errors[known, column] ** 2
-            true = max(error.var(ddof=1) - noise.mean(), _LEAST * noise.mean())
+            true = max(error.var(ddof=1) - noise.mean(), LEAST * noise.mean())
             share = np.divide(
                 true, true + noise, out=np.ones_like(noise), where=noise > 0
             )
