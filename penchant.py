@@ -1,10 +1,11 @@
 """The command line: ``penchant``. Heavy imports wait inside the commands."""
 
 import contextlib
+import functools
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from analysis.export_cli import export
 from analysis.import_cli import import_
 from analysis.plan_cli import plan
 from analysis.reanalyse_cli import reanalyse
+from analysis.sweep_cli import sweep
 from reproduction.cli import reproduce
 from server.db_cli import db
 from server.plant_cli import plant as plant_subject
@@ -72,8 +74,14 @@ def main() -> None:
     will cost, `dry-run` plays it with simulated subjects, `serve` runs it with
     real ones, `analyse` shows the bias that was found.
     """
+    from server.compile_cache import keep_compiled
+
     # Before it is loaded: on few cores the threads of small solves wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    keep_compiled()
+    # Libraries are loaded and programs compiled to stay: looking for garbage among them
+    # again and again is a fifth of every start.
+    gc.set_threshold(100_000)
 
 
 for _command in (
@@ -91,6 +99,7 @@ for _command in (
     reproduce,
     serve,
     status,
+    sweep,
     token,
 ):
     main.add_command(_command)
@@ -103,7 +112,7 @@ def new(study: Path, force: bool) -> None:
     """Write a commented study file to start from."""
     if study.exists() and not force:
         raise click.ClickException(f"{study} exists; --force overwrites it")
-    from server.study_file import TEMPLATE
+    from server.template import TEMPLATE
 
     with faults():
         study.write_text(TEMPLATE.replace("my-study", _stream_name(study)))
@@ -258,8 +267,11 @@ def _load(
         raise click.ClickException(str(error)) from error
 
 
+@functools.cache
 def _check_names() -> None:
     """Refuse to start where another distribution has a package of our name."""
+    from importlib.metadata import packages_distributions
+
     owners = packages_distributions()
     for name in ("stimuli", "simulated_subjects", "meta_learner", "server"):
         if len(found := set(owners.get(name, ()))) > 1:

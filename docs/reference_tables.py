@@ -22,7 +22,7 @@ from meta_learner.families import FAMILIES
 from penchant import main
 from server import events
 from server.sections import StudyFile
-from server.study_file import TEMPLATE
+from server.template import TEMPLATE
 from simulated_subjects.catalogue import LEARNERS
 from simulated_subjects.responses import RESPONSE_MODELS
 from stimuli.catalogue import SPACES

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
 
 from meta_learner.families import perceptron, perceptron_genes
 from meta_learner.gradient import Gradient, State
@@ -101,8 +101,10 @@ class Generator:
 
 
 def _reference(dimensions: int) -> NDArray[np.float32]:
-    cube = qmc.Sobol(dimensions, rng=0).random_base2(REFERENCE_NOISE.bit_length() - 1)
-    points: NDArray[np.float32] = norm.ppf(cube).astype(np.float32)
+    cube = scipy.stats.qmc.Sobol(dimensions, rng=0).random_base2(
+        REFERENCE_NOISE.bit_length() - 1
+    )
+    points: NDArray[np.float32] = scipy.stats.norm.ppf(cube).astype(np.float32)
     return points
 
 

@@ -8,7 +8,6 @@ amplitude of an order that is not learnt, the posterior is far from normal.
 from functools import partial
 from typing import Any
 
-import blackjax
 import jax
 import jax.numpy as jnp
 
@@ -35,6 +34,8 @@ def posterior_draws(
     normal approximation at the fit is white. Scales of W and the weight of an answer
     are those of the fit.
     """
+    import blackjax  # slow to load, and few studies need it
+
     root = jnp.linalg.cholesky(precision_of(model, evidence, fit))
     prior, centre = model.precision(fit.deviations), jnp.asarray(model.centre)
 

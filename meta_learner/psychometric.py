@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from meta_learner.objective import Floats
 
@@ -33,10 +34,10 @@ class Psychometric:
         if not 0 <= self.lapse < 1:
             raise ValueError(f"lapse must be 0 or more and below 1, got {self.lapse}")
 
-    def expected(self, labels: Floats) -> Floats:
-        """Mean choice for each label, in [-1, 1]."""
-        intended: Floats = np.tanh(self.slope * (labels + self.side_bias) / 2)
-        return (1 - self.lapse) * intended
+    def expected(self, labels: Any) -> Any:
+        """Mean choice for each label, in [-1, 1]; an array of NumPy or JAX."""
+        tanh = labels.__array_namespace__().tanh
+        return (1 - self.lapse) * tanh(self.slope * (labels + self.side_bias) / 2)
 
 
 def fit_psychometric(
@@ -60,7 +61,7 @@ def fit_psychometric(
             + ((values - _PRIOR_MEAN) ** 2 / (2 * _PRIOR_SD**2)).sum()
         )
 
-    return _function(minimize(loss, _PRIOR_MEAN, bounds=_BOUNDS).x)
+    return _function(scipy.optimize.minimize(loss, _PRIOR_MEAN, bounds=_BOUNDS).x)
 
 
 # Logarithm of the slope, side bias, log-odds of a lapse: about matching, .05 lapses.

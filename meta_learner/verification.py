@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import ttest_ind
 
 LEVEL = 0.05
 """Probability that a study without bias confirms a component, at most."""
@@ -100,7 +100,7 @@ def compare(component: Measured, control: Measured, components: int = 1) -> Comp
     own, other = (m.shortfalls[np.isfinite(m.shortfalls)] for m in (component, control))
     low = high = float("nan")
     if min(len(own), len(other)) > 1:
-        test = ttest_ind(other, own, equal_var=False)
+        test = scipy.stats.ttest_ind(other, own, equal_var=False)
         bounds = test.confidence_interval(1 - 2 * LEVEL / components)
         low, high = float(bounds.low), float(bounds.high)
     return Comparison(

@@ -57,7 +57,8 @@ def plant(
     from rich.console import Console
 
     from server.planting import bring_up_for, errors_table, planted_errors, took
-    from server.study_file import TEMPLATE, Study, load
+    from server.study_file import Study, load
+    from server.template import TEMPLATE
     from simulated_subjects.procedural_file import save
 
     out = out or Path(re.sub(r"[^A-Za-z0-9]+", "-", Path(bias).stem) + ".safetensors")

@@ -1,5 +1,6 @@
 """The command ``penchant serve``."""
 
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -77,6 +78,7 @@ def serve(
     port = port or free_port()
     for name in loaded:
         click.echo(f"study {name} ({mode}) at http://{host}:{port}?study={name}")
+    gc.set_threshold(700)  # little at a time, so that no trial waits for it
     server.watch.start()
     try:
         run(server.app, server.socketio, host, port)

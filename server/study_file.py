@@ -28,9 +28,6 @@ from simulated_subjects.responses import RESPONSE_MODELS, ResponseModel
 from stimuli.catalogue import SPACES
 from stimuli.space import FromFile, StimulusSpace
 
-TEMPLATE = (Path(__file__).parent / "template.toml").read_text(encoding="utf-8")
-"""A commented study file to start from."""
-
 
 class StudyFileError(ValueError):
     """A study file that cannot be used, with every fault it has."""

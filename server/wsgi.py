@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from server.compile_cache import keep_compiled
 from server.logs import set_up
 from server.protocol import ProtocolError
 from server.running import assemble
@@ -36,6 +37,7 @@ def application(
     Every client needs a token: a proxy is there to let others in. Raises ``OSError``
     and ``ValueError`` for what cannot be opened.
     """
+    keep_compiled()
     set_up(as_json=True, level=log_level)
     server = assemble(
         load_studies([Path(study) for study in studies]),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm, qmc
+import scipy
 
 from stimuli.polynomials import hermite, legendre, powers
 from stimuli.space import Feature
@@ -81,6 +81,6 @@ class Hypercube:
 
     def grid(self, n: int) -> jax.Array:
         """``n`` points of a Halton sequence, mapped to p(x)."""
-        cube = qmc.Halton(self.dimensions, scramble=False).random(n + 1)[1:]
-        points = cube if self.distribution == "uniform" else norm.ppf(cube)
+        cube = scipy.stats.qmc.Halton(self.dimensions, scramble=False).random(n + 1)[1:]
+        points = cube if self.distribution == "uniform" else scipy.stats.norm.ppf(cube)
         return jnp.asarray(points, dtype=jnp.float32)

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from stimuli.space import Feature
 
@@ -233,7 +233,9 @@ class Images:
 
     def _index(self, x: Any) -> NDArray[np.int64]:
         """Which image each of ``x`` is."""
-        distance = cdist(np.asarray(x, float), self._points.astype(float))
+        distance = scipy.spatial.distance.cdist(
+            np.asarray(x, float), self._points.astype(float)
+        )
         away = distance.min(1) / math.sqrt(self._points.shape[1])
         if not (away < SAME_IMAGE).all():
             worst = int(np.argmax(~(away < SAME_IMAGE)))

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
 
 from stimuli.polynomials import hermite, powers
 from stimuli.population_model import Floats, Model, fit
@@ -187,10 +187,10 @@ class Recorded:
 
     def _quasi_random(self, n: int, components: int) -> Floats:
         """So many components of ``n`` points, ``(n, components)``, always the same."""
-        sobol = qmc.Sobol(components + 1, rng=0)
+        sobol = scipy.stats.qmc.Sobol(components + 1, rng=0)
         cube = sobol.random_base2(max(n - 1, 1).bit_length())[:n]
         cube = np.clip(cube, 1e-7, 1 - 1e-7)
-        noise = norm.ppf(cube[:, 1:])
+        noise = scipy.stats.norm.ppf(cube[:, 1:])
         # Called while something else is compiled too: these are plain numbers.
         with jax.ensure_compile_time_eval():
             found = self._components(jnp.asarray(cube[:, 0]), jnp.asarray(noise))

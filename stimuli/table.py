@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist, squareform
 
 from stimuli.space import Feature
 
@@ -132,7 +131,7 @@ class Table:
         """Stimuli as z-scores, ``(rows, features)``."""
         raw = self._file.values
         points: NDArray[np.float32] = ((raw - raw.mean(0)) / raw.std(0)).astype("f4")
-        distances, pairs = KDTree(points).query(points, 2)
+        distances, pairs = scipy.spatial.KDTree(points).query(points, 2)
         closest = distances[:, 1].argmin()
         if not distances[closest, 1] > SAME_PLACE:
             first, second = (
@@ -149,9 +148,11 @@ class Table:
 
         As many as numerical precision can tell from the noise.
         """
-        distances = pdist(self._points.astype(float))
+        distances = scipy.spatial.distance.pdist(self._points.astype(float))
         width = self.width * np.median(distances)
-        kernel = np.exp(-(squareform(distances / width) ** 2) / 2)
+        kernel = np.exp(
+            -(scipy.spatial.distance.squareform(distances / width) ** 2) / 2
+        )
         # Scaled so that every row and column sums to 1: eigenfunctions are then
         # orthonormal under the uniform distribution over rows, one is constant.
         n = len(kernel)

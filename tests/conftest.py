@@ -13,8 +13,12 @@ import pytest
 from rigs import Builder, Clock
 from small_study import open_desk
 
+from server.compile_cache import keep_compiled
 from server.desk import Desk
 from server.journal import Journal
+
+# What one process has compiled others need not: workers, and servers that tests start.
+keep_compiled(Path(__file__).parents[1] / ".pytest_cache" / "compiled")
 
 MOST_MAPPINGS = 30_000
 """Of the 65,530 pieces of memory that Linux allows a process; a program takes some."""

@@ -31,7 +31,8 @@ from sybil.parsers.markdown import CodeBlockParser
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer
 
 from server.serve_cli import free_port
-from server.study_file import TEMPLATE, Study
+from server.study_file import Study
+from server.template import TEMPLATE
 from subject_clients.rig.config import RigFile
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +54,8 @@ def moved(command):
     there = {{p.name: p.default for p in command.params if p.name in usual}}
     return {{n: usual[n] for n, default in there.items() if "5000" in str(default)}}
 
-main(default_map=moved(main), prog_name="penchant")
+if __name__ == "__main__":
+    main(default_map=moved(main), prog_name="penchant")
 """
 """The command line, with another port as its default."""
 

@@ -15,8 +15,9 @@ from analysis.certificate import Certificate, Nature, keys, load, rate
 from analysis.certificate_judge import judge, share_in_span
 from analysis.certificate_studies import simulated, toml
 from analysis.certificate_words import cautions, limits, methods, verdict
-from server.study_file import TEMPLATE, Study
+from server.study_file import Study
 from server.study_file import load as load_study
+from server.template import TEMPLATE
 
 A, B = "order 2 harmonics", "order 1"
 SEEDS = st.integers(0, 2**32 - 1)

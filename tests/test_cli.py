@@ -1,8 +1,6 @@
 """The command line, as a newcomer meets it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,17 +198,6 @@ def _commands(
             below = command.get_command(context, name)
             assert below is not None
             yield from _commands((*path, name), below)
-
-
-def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from click.testing import CliRunner; import penchant;"
-        "CliRunner().invoke(penchant.main, ['--help']);"
-        "sys.exit(any(m in sys.modules for m in ('jax', 'flask', 'pandas')))"
-    )
-    root = Path(__file__).parent.parent
-    ran = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
-    assert ran.returncode == 0
 
 
 def test_a_null_runs_no_session(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from server.events import (
 )
 from server.journal import Journal
 from server.study import replay
-from server.study_file import TEMPLATE, Study, StudyFileError
+from server.study_file import Study, StudyFileError
+from server.template import TEMPLATE
 
 OpenJournal = Callable[..., Journal]
 DES = "population = 4\ngenerations = 2"

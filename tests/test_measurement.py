@@ -33,12 +33,14 @@ Answers = Callable[[Floats], Floats]
 
 def perfect(labels: Floats) -> Floats:
     """Mean answers of a maximiser that has generalised perfectly."""
-    return MAXIMISER.expected(labels)
+    answers: Floats = MAXIMISER.expected(labels)
+    return answers
 
 
 def half(labels: Floats) -> Floats:
     """Mean answers of one that has generalised something else."""
-    return MAXIMISER.expected(0.8 * np.sin(3 * labels))
+    answers: Floats = MAXIMISER.expected(0.8 * np.sin(3 * labels))
+    return answers
 
 
 def coin(labels: Floats) -> Floats:

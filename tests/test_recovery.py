@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from server.dry_run import dry_run
 from server.journal import Journal
 from server.study import replay
-from server.study_file import TEMPLATE, Study
+from server.study_file import Study
+from server.template import TEMPLATE
 
 SEEDS = range(1, 6)
 
