@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from meta_learner.assignment import Design
 from meta_learner.bias import labels_of
-from meta_learner.subject_fit import Fit, draw
-from meta_learner.subject_model import Evidence, SubjectModel
+from meta_learner.subject_fit import Fit, half_inverse
+from meta_learner.subject_model import NUISANCES, Evidence, SubjectModel
 
 POOL = 24
 """Labellings proposed, from which a batch is chosen."""
@@ -56,57 +56,49 @@ def propose(
     added.
     """
     draw_key, label_key, stimulus_key, probe_key = jax.random.split(key, 4)
-    pool = _draw_labellings(model, fit, precision, draw_key, label_key)
+    half = half_inverse(precision)
+    drawn = fit.parameters + jax.random.normal(draw_key, (POOL, len(half))) @ half
+    pool = _draw_labellings(model, drawn, label_key)
     sizes = sizes or training_sizes(design)
     keys = jax.random.split(stimulus_key, POOL)
-    of_pool = jax.vmap(partial(_slopes, model, design, fit), (0, None, 0))
-    # All sizes in one call: XLA on few cores hangs where two solvers run at once.
-    slopes = jax.vmap(of_pool, (None, 0, None))(pool, jnp.array(sizes), keys)
-    slopes = slopes.reshape(-1, *slopes.shape[2:])
-    covariance = jnp.linalg.inv(precision)
-    covariance = (covariance + covariance.T) / 2
-    target = _kernel_slopes(model, fit.parameters, probe_key)
-
-    def take(covariance: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        best, after = _take(slopes, covariance, target)
-        return after, best
-
-    _, picked = jax.lax.scan(take, covariance, length=batch)
+    of_pool = jax.vmap(partial(_session, model, design), (0, None, 0))
+    sessions = jax.vmap(of_pool, (None, 0, None))(pool, jnp.array(sizes), keys)
+    sessions = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), sessions)
+    # A sum with nothing orders the two: XLA on few cores hangs where solvers meet.
+    turned = model.turned(fit.parameters + 0 * jnp.nan_to_num(half.sum()))
+    slopes, _ = model.scores(turned, fit.parameters[-NUISANCES:], sessions)
+    answers = design.test_trials / sessions.tested.shape[1]
+    slopes *= jnp.sqrt(fit.weight * answers)
+    target = _kernel_slopes(model, turned, probe_key)
+    picked = _pick(slopes, target, half, batch)
     return pool[picked % POOL], jnp.array(sizes)[picked // POOL]
 
 
 def _draw_labellings(
-    model: SubjectModel,
-    fit: Fit,
-    precision: jax.Array,
-    draw_key: jax.Array,
-    label_key: jax.Array,
+    model: SubjectModel, drawn: jax.Array, key: jax.Array
 ) -> jax.Array:
     """Coefficients ``(POOL, functions - 1)``, each from its own draw of the kernel."""
-    kernels = jax.vmap(model.kernel)(draw(fit, precision, POOL, draw_key))
-    values, vectors = jnp.linalg.eigh(kernels[:, 1:, 1:])
-    scale = jnp.maximum(values, 1e-6) ** (_TEMPER / 2)
-    noise = jax.random.normal(label_key, scale.shape)
-    rows = jnp.einsum("pij,pj->pi", vectors, scale * noise)
+    roots = jax.vmap(model.root)(_TEMPER * drawn)[:, 1:]
+    noise = jax.random.normal(key, (len(drawn), model.functions))
+    rows = jnp.einsum("pij,pj->pi", roots, noise)
     unit: jax.Array = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
     return unit
 
 
-def _slopes(
+def _session(
     model: SubjectModel,
     design: Design,
-    fit: Fit,
     row: jax.Array,
     trained: jax.Array,
     key: jax.Array,
-) -> jax.Array:
-    """Standardised slopes of a session that is not yet run, ``(rows, parameters)``."""
-    n, m = design.training_stimuli, design.test_stimuli
-    few = min(m, _TESTED)
+) -> Evidence:
+    """A session that is not yet run, with some of its test stimuli."""
+    n = design.training_stimuli
+    few = min(design.test_stimuli, _TESTED)
     basis = model.basis(model.space.sample(key, n + few))
     y = labels_of(basis, row)
     there = (jnp.arange(n) < trained).astype(jnp.float32)
-    session = Evidence(
+    return Evidence(
         basis[:n] * there[:, None],
         y[:n] * there,
         jnp.full(n, float(design.training_repeats)),
@@ -115,39 +107,64 @@ def _slopes(
         jnp.ones(few),
         jnp.ones(()),
     )
-    one = jax.tree.map(lambda leaf: leaf[None], session)
-    slopes, _ = model.scores(fit.parameters, one)
-    answers = m * design.test_repeats / few
-    return slopes[0] * jnp.sqrt(fit.weight * answers)
 
 
 def _kernel_slopes(
-    model: SubjectModel, parameters: jax.Array, key: jax.Array
+    model: SubjectModel, turned: tuple[jax.Array, jax.Array], key: jax.Array
 ) -> jax.Array:
     """Slopes of random combinations of the entries of the kernel of trace one.
 
     Shape ``(probes, parameters)``: their variances add up, on average, to the total
     variance of the entries (Hutchinson's estimate of a trace).
     """
+    root, slopes = turned[0][1:], turned[1]
     size = model.functions - 1
     probes = jax.random.normal(key, (_PROBES, size, size)) / _PROBES**0.5
+    kernel = root @ root.T
+    level = jnp.einsum("pij,ij->p", probes, kernel) / jnp.trace(kernel)
+    # Slopes of both the entries and the trace.
+    inner = probes - level[:, None, None] * jnp.eye(size)
+    inner = root.T @ inner @ root / jnp.trace(kernel)
+    of_kernel = jnp.einsum("pab,abi->pi", inner, slopes)
+    return jnp.pad(of_kernel, ((0, 0), (0, NUISANCES)))
 
-    def normal(parameters: jax.Array) -> jax.Array:
-        kernel = model.kernel(parameters)[1:, 1:]
-        return jnp.einsum("pij,ij->p", probes, kernel) / jnp.trace(kernel)
 
-    slopes: jax.Array = jax.jacrev(normal)(parameters)
-    return slopes
+def _pick(
+    slopes: jax.Array, target: jax.Array, half: jax.Array, batch: int
+) -> jax.Array:
+    """The sessions ``(batch,)`` that tell most, one after the other.
 
+    Cholesky factorisation, in blocks, with pivoting: of the covariance of all answers,
+    and of the probes with them. ``slopes`` (sessions, rows, parameters), ``target``
+    (probes, parameters), ``half`` as from :func:`half_inverse` of the precision.
+    """
+    count, size, parameters = slopes.shape
+    white = jnp.concatenate([slopes.reshape(count * size, -1), target]) @ half.T
+    of_sessions, probes = jnp.split(white, [count * size])
+    mine = of_sessions.reshape(count, size, -1)
+    # What is known takes away: behind the covariance, with a minus.
+    whole = jnp.pad(white, ((0, 0), (0, batch * size)))
+    sign = jnp.where(jnp.arange(whole.shape[1]) < parameters, 1.0, -1.0)
 
-def _take(
-    slopes: jax.Array, covariance: jax.Array, target: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The session that tells most, and the covariance once it has been run."""
-    spread = slopes @ covariance
-    inside = jnp.einsum("smi,sni->smn", spread, slopes) + jnp.eye(slopes.shape[1])
-    seen = spread @ target.T
-    told = jax.vmap(partial(jax.scipy.linalg.solve, assume_a="pos"))(inside, seen)
-    best = jnp.argmax(jnp.sum(told * seen, (1, 2)))
-    gain = jax.scipy.linalg.solve(inside[best], spread[best], assume_a="pos")
-    return best, covariance - spread[best].T @ gain
+    def take(
+        state: tuple[jax.Array, jax.Array, jax.Array], i: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], jax.Array]:
+        inside, seen, whole = state
+        roots = jnp.linalg.cholesky(inside)
+        told = jax.scipy.linalg.solve_triangular(roots, seen, lower=True)
+        best = jnp.argmax(jnp.sum(told**2, (1, 2)))
+        picked = jax.lax.dynamic_slice_in_dim(whole, best * size, size)
+        shared = (picked * sign) @ whole.T
+        known = jax.scipy.linalg.solve_triangular(roots[best], shared, lower=True)
+        place = parameters + i * size
+        whole = jax.lax.dynamic_update_slice_in_dim(whole, known.T, place, 1)
+        block, of_probes = jnp.split(known, [count * size], 1)
+        block = block.reshape(size, count, size).swapaxes(0, 1)
+        inside -= block.swapaxes(1, 2) @ block
+        seen -= block.swapaxes(1, 2) @ of_probes
+        return (inside, seen, whole), best
+
+    inside = mine @ mine.swapaxes(1, 2) + jnp.eye(size)
+    state = inside, mine @ probes.T, whole
+    _, picked = jax.lax.scan(take, state, jnp.arange(batch))
+    return picked

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from meta_learner.convolution import CNN
 from stimuli.space import StimulusSpace
 
-
 _WRITTEN_OUT = 32
 """Inputs of a layer up to which its sums are written out."""
 

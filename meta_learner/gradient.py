@@ -19,6 +19,7 @@ from meta_learner.assignment import Design
 from meta_learner.labelling import Component, Labeller, Series
 from meta_learner.objective import Objective
 from simulated_subjects.learner import Learner
+from stimuli import random_keys
 
 OPTIMISERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     # Rare gradients are huge, where a subject's training is near unstable.
@@ -199,7 +200,7 @@ def to_rows(state: State) -> list[jax.Array]:
 
 def from_rows(search: Gradient, rows: Sequence[ArrayLike]) -> State:
     """The state back from :func:`to_rows`."""
-    like = search.init(jax.random.key(0))
+    like = search.init(random_keys.key(0))
     leaves, tree = jax.tree.flatten(like)
     restored = [
         jnp.asarray(np.asarray(row), leaf.dtype).reshape(leaf.shape)

@@ -75,14 +75,16 @@ class _Predicted(NamedTuple):
     """Of each test trial: prediction ``f``, and two variances of unit scale.
 
     ``smoother`` (test trials, training stimuli) makes predictions of what was taught.
+    ``unlearnt`` (test trials, functions) and ``weights`` (functions,) are in units of
+    the root of Lambda: what training left of a test stimulus, and what it made.
     """
 
     f: jax.Array
     smoother: jax.Array
     individual: jax.Array
     private: jax.Array
-    slope: jax.Array
-    dual: jax.Array
+    unlearnt: jax.Array
+    weights: jax.Array
 
 
 @dataclass(frozen=True)
@@ -150,15 +152,12 @@ class SubjectModel:
 
     def root(self, parameters: jax.Array) -> jax.Array:
         """S exp(W), a root of Lambda: its rows are basis functions."""
-        size = self.functions
-        entries = parameters[self._orders : -NUISANCES]
-        half = jnp.zeros((size, size)).at[self._entries].set(entries) / 8
-        x = half + jnp.triu(half, 1).T
-        # Exponential by its series and three squarings: it needs no solver, which
+        x = self._deviations(parameters) / 16
+        # Exponential by its series and four squarings: it needs no solver, which
         # XLA on few cores may not run beside another.
-        eye = jnp.eye(size)
+        eye = jnp.eye(self.functions)
         series = eye + x @ (eye + x @ (eye + x @ (eye + x / 4) / 3) / 2)
-        for _ in range(3):
+        for _ in range(4):
             series = series @ series
         return jnp.exp(parameters[: self._orders])[self.order][:, None] * series
 
@@ -174,21 +173,22 @@ class SubjectModel:
     def predict(self, root: jax.Array, seen: Evidence) -> _Predicted:
         """What the modelled subject predicts in the test trials of one session."""
         learnt, asked = seen.trained @ root, seen.tested @ root
-        gram = learnt @ learnt.T + jnp.diag(1 / seen.repeats)
-        both = jnp.concatenate([seen.targets[:, None], learnt @ asked.T], 1)
-        solved = jax.scipy.linalg.solve(gram, both, assume_a="pos")
-        dual, smoother = solved[:, 0], solved[:, 1:].T
-        weights = learnt.T @ dual
-        unlearnt = asked - smoother @ learnt
+        # As regression on functions, not stimuli: what is left needs no difference of
+        # large numbers.
+        taught = learnt.T * seen.repeats
+        left = _inverse(jnp.eye(self.functions) + taught @ learnt)
+        unlearnt = asked @ left
+        weights = left @ (taught @ seen.targets)
+        power = jnp.sum(unlearnt**2, 1)
         return _Predicted(
-            f=smoother @ seen.targets,
-            smoother=smoother,
+            f=asked @ weights,
+            smoother=unlearnt @ taught,
             # A kernel that differs by a small symmetric random matrix (in units of
             # Lambda's root) moves predictions by these variances.
-            individual=(weights @ weights) * jnp.sum(unlearnt**2, 1),
-            private=jnp.sum(smoother**2 / seen.repeats, 1),
-            slope=seen.tested - smoother @ seen.trained,
-            dual=seen.trained.T @ dual,
+            individual=(weights @ weights) * power,
+            private=jnp.sum(unlearnt * asked, 1) - power,
+            unlearnt=unlearnt,
+            weights=weights,
         )
 
     def answer(
@@ -215,50 +215,96 @@ class SubjectModel:
 
     def log_likelihood(self, parameters: jax.Array, seen: Evidence) -> jax.Array:
         """Of each answer of one session, ``(m,)``; 0 where there is none."""
-        predicted = self.predict(self.root(parameters), seen)
-        first, second = self._answers(predicted, parameters[-NUISANCES:]).T
+        return self.told(self.root(parameters), parameters[-NUISANCES:], seen)
+
+    def told(self, root: jax.Array, nuisance: jax.Array, seen: Evidence) -> jax.Array:
+        """Log likelihood of each answer given a root of Lambda, whichever."""
+        first, second = self._answers(self.predict(root, seen), nuisance).T
         if self.response == "choice":
             each = jnp.log(jnp.where(seen.answers > 0, first, 1 - first))
         else:
             each = -0.5 * ((seen.answers - first) ** 2 / second + jnp.log(second))
         return each * seen.answered
 
-    def scores(
-        self, parameters: jax.Array, evidence: Evidence
-    ) -> tuple[jax.Array, jax.Array]:
-        """Standardised slopes (sessions, rows, parameters) and residuals of answers.
+    def turned(self, parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """A root of Lambda, and slopes of Lambda in its units.
 
-        Slopes' outer product is the Fisher information, and needs no answers;
-        slopes' transpose times residuals is the score of each session.
+        The root is R = S V exp(w), with W = V w V'. The slopes, R^-1 dLambda R'^-1,
+        are symmetric: ``(functions, functions, parameters - NUISANCES)``.
         """
-        root, nuisance = self.root(parameters), parameters[-NUISANCES:]
-        d_kernel = jax.jacfwd(self.kernel)(parameters)[..., :-NUISANCES]
+        values, vectors = jnp.linalg.eigh(self._deviations(parameters))
+        apart = values[:, None] - values
+        near = jnp.abs(apart) < 1e-2
+        safe = jnp.where(near, 1.0, apart)
+        # Slope of an exponential (Daleckii and Krein); of amplitudes, without it.
+        of_entry = jnp.where(near, 1 + apart**2 / 6, jnp.sinh(safe) / safe)
+        rows, columns = self._entries
+        left, right = vectors[rows].T, vectors[columns].T
+        pairs = left[:, None] * right + right[:, None] * left
+        pairs *= jnp.where(jnp.asarray(rows == columns), 1.0, 2.0)
+        orders = self.order[:, None] == np.arange(self._orders)
+        within = jnp.einsum(
+            "ia,ib,io->abo", vectors, vectors, jnp.asarray(orders, float)
+        )
+        slopes = jnp.concatenate(
+            [2 * jnp.cosh(apart)[..., None] * within, of_entry[..., None] * pairs], -1
+        )
+        amplitude = jnp.exp(parameters[: self._orders])[self.order]
+        return amplitude[:, None] * vectors * jnp.exp(values), slopes
 
-        def one(seen: Evidence) -> tuple[jax.Array, jax.Array]:
+    def scores(
+        self,
+        turned: tuple[jax.Array, jax.Array],
+        nuisance: jax.Array,
+        evidence: Evidence,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Rows (sessions, rows, parameters), scores (sessions, parameters).
+
+        The outer product of a session's rows is its Fisher information, which needs no
+        answers; its score is the slope of its likelihood, but for the slopes of
+        variances in the kernel. ``turned`` as from :meth:`turned`.
+        """
+        root, slopes = turned
+        size = self.functions
+
+        def one(seen: Evidence) -> tuple[jax.Array, jax.Array, jax.Array]:
             predicted = self.predict(root, seen)
-            # d f = (test basis - P train basis) dLambda (train basis)' dual.
-            of_f = predicted.slope @ jnp.einsum("ijp,j->ip", d_kernel, predicted.dual)
             spreads = (predicted.individual, predicted.private)
             slopes_f, slopes = jax.vmap(
                 jax.jacfwd(self.answer, argnums=(0, 1)), (0, None, 0, 0)
             )(predicted.f, nuisance, *spreads)
-            answers = self._answers(predicted, nuisance)
-            mean, second = answers.T
-            variance = mean * (1 - mean) if self.response == "choice" else second
+            mean, second = self._answers(predicted, nuisance).T
+            choice = self.response == "choice"
+            variance = mean * (1 - mean) if choice else second
             sd = jnp.sqrt(variance)[:, None]
-            of_mean = jnp.concatenate([slopes_f[:, :1] * of_f, slopes[:, 0]], 1) / sd
-            seen_as = seen.answers > 0 if self.response == "choice" else seen.answers
-            residual = (seen_as - mean) / sd[:, 0]
+            # d f = unlearnt (R^-1 dLambda R'^-1) weights.
+            of_f = slopes_f[:, :1] * predicted.unlearnt
+            rows = jnp.concatenate([of_f, slopes[:, 0]], 1) / sd
+            seen_as = seen.answers > 0 if choice else seen.answers
+            residuals = (seen_as - mean) / sd[:, 0]
             there = seen.answered * seen.counted
-            if self.response == "choice":
-                return of_mean * there[:, None], residual * there
-            of_variance = jnp.concatenate([0 * of_f, slopes[:, 1]], 1) / sd**2 / 2**0.5
-            rows = jnp.concatenate([of_mean, of_variance])
-            residuals = jnp.concatenate([residual, (residual**2 - 1) / 2**0.5])
-            twice = jnp.concatenate([there, there])
-            return rows * twice[:, None], residuals * twice
+            if not choice:
+                of_variance = jnp.concatenate([0 * of_f, slopes[:, 1]], 1)
+                rows = jnp.concatenate([rows, of_variance / sd**2 / 2**0.5])
+                more = (residuals**2 - 1) / 2**0.5
+                residuals = jnp.concatenate([residuals, more])
+                there = jnp.concatenate([there, there])
+            rows *= there[:, None]
+            return _fewer(rows), residuals @ rows, predicted.weights
 
-        return jax.vmap(one)(evidence)
+        rows, scores, weights = jax.vmap(one)(evidence)
+        both = jnp.concatenate([rows, scores[:, None]], 1)
+        # As one matrix product, which leaves nothing to be put in order.
+        of_kernel = weights @ slopes.reshape(size, -1)
+        of_kernel = of_kernel.reshape(-1, size, slopes.shape[-1])
+        whole = jnp.concatenate([both[..., :size] @ of_kernel, both[..., size:]], -1)
+        return whole[:, :-1], whole[:, -1]
+
+    def _deviations(self, parameters: jax.Array) -> jax.Array:
+        """W, symmetric."""
+        entries = parameters[self._orders : -NUISANCES]
+        upper = jnp.zeros((self.functions,) * 2).at[self._entries].set(entries)
+        return upper + jnp.triu(upper, 1).T
 
     def _answers(self, predicted: _Predicted, nuisance: jax.Array) -> jax.Array:
         each = jax.vmap(self.answer, (0, None, 0, 0))
@@ -298,6 +344,34 @@ class SubjectModel:
         precision[: self._orders] = 1 / _AMPLITUDE_SD**2
         precision[-NUISANCES:] = 1 / np.square(_PRIORS[self.response][1])
         return precision
+
+
+@jax.custom_jvp
+def _inverse(matrix: jax.Array) -> jax.Array:
+    """Inverse of a symmetric positive definite matrix."""
+    root = jnp.linalg.cholesky(matrix)
+    half = jax.scipy.linalg.solve_triangular(root, jnp.eye(len(root)), lower=True)
+    return half.T @ half
+
+
+@_inverse.defjvp
+def _inverse_jvp(
+    at: tuple[jax.Array], towards: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    inverse = _inverse(*at)
+    return inverse, -inverse @ towards[0] @ inverse
+
+
+def _fewer(rows: jax.Array) -> jax.Array:
+    """Rows of the same outer product, no more of them than columns."""
+    n, columns = rows.shape
+    if n <= columns:
+        return rows
+    outer = rows.T @ rows
+    # Next to rounding, so that a root exists.
+    least = 1e-5 * jnp.diag(outer) + 1e-20
+    root: jax.Array = jnp.linalg.cholesky(outer + jnp.diag(least)).T
+    return root
 
 
 def degree_for(space: StimulusSpace) -> int:

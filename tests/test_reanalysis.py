@@ -125,9 +125,10 @@ def test_shuffled_answers_have_a_flat_spectrum_and_no_skill(
     groups: list[Reanalysis],
 ) -> None:
     for result in groups:
-        medians = result.spectrum["null_median"]
-        assert medians.max() - medians.min() < 0.4
         assert np.abs(result.skill.null).max() < 0.2
+    # Three permutations of a group are few: those of all groups tell orders apart better.
+    medians = np.mean([result.spectrum["null_median"] for result in groups], axis=0)
+    assert np.ptp(medians) < 0.25
 
 
 def test_who_learns_nothing_is_not_predicted(groups: list[Reanalysis]) -> None:

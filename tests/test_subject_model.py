@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from meta_learner.adaptive_design import training_sizes
+from meta_learner.adaptive_design import _pick, training_sizes
 from meta_learner.assignment import Design
 from meta_learner.bias import (
     components,
@@ -25,6 +25,7 @@ from meta_learner.subject_fit import (
     COLD,
     draw,
     fit_model,
+    half_inverse,
     information,
     precision_of,
     start,
@@ -78,6 +79,7 @@ def likelihood_of(
 
 
 gradient_of = jax.jit(jax.grad(likelihood_of, argnums=1), static_argnums=0)
+turned_of = jax.jit(SubjectModel.turned, static_argnums=0)
 scores_of = jax.jit(SubjectModel.scores, static_argnums=0)
 information_of = jax.jit(information, static_argnums=0)
 
@@ -102,19 +104,81 @@ def test_a_kernel_has_one_amplitude_per_order_and_symmetric_deviations() -> None
 
 @settings(max_examples=10, deadline=None)
 @given(responses, seeds)
-def test_slopes_and_residuals_make_the_gradient_of_the_likelihood(
-    response: str, seed: int
-) -> None:
+def test_scores_make_the_gradient_of_the_likelihood(response: str, seed: int) -> None:
     model = SPHERE[response]
     # Without hierarchical terms the variance of an answer has no slope in the kernel.
     parameters = some_parameters(model, seed, private=-20.0)
     evidence = evidence_of(model, some_sessions(response, seed))
-    slopes, residuals = scores_of(model, parameters, evidence)
-    score = jnp.einsum("smi,sm->i", slopes, residuals)
+    turned = turned_of(model, parameters)
+    score = scores_of(model, turned, parameters[-5:], evidence)[1].sum(0)
 
     gradient = gradient_of(model, parameters, evidence)
     scale = float(jnp.abs(gradient).max())
     assert np.allclose(score, gradient, atol=2e-3 * max(scale, 1.0))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seeds, st.sampled_from([0.0, 1e-3, 1.0, 2.0]))
+def test_slopes_of_a_kernel_are_those_of_its_root(seed: int, size: float) -> None:
+    model = SPHERE["graded"]
+    parameters = some_parameters(model, seed)
+    # From equal eigenvalues to very different ones.
+    parameters = parameters.at[4:-5].multiply(size)
+    root, slopes = turned_of(model, parameters)
+    kernel = np.asarray(model.kernel(parameters))
+    assert np.allclose(root @ root.T, kernel, atol=1e-4 * kernel.max())
+    towards = jax.random.normal(jax.random.key(seed), parameters.shape)
+    _, expected = jax.jvp(model.kernel, (parameters,), (towards,))
+    found = root @ (slopes @ towards[:-5]) @ root.T
+    assert np.allclose(found, expected, atol=1e-3 * float(jnp.abs(expected).max()))
+
+
+@pytest.mark.parametrize("response", ["graded", "choice"])
+def test_single_precision_is_enough(response: str) -> None:
+    """Likelihood, gradient and information, as in double precision."""
+    single = SPHERE[response]
+    told = some_sessions(response, 0, 12)
+    evidence = evidence_of(single, told)
+    parameters = some_parameters(single, 0)
+
+    def all_of(model: SubjectModel, u: jax.Array, evidence: Evidence) -> Any:
+        def total(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+            each = jax.vmap(partial(model.log_likelihood, u))(evidence)
+            return each.sum(), each
+
+        gradient, each = jax.grad(total, has_aux=True)(u)
+        return each, gradient, information(model, u, evidence)
+
+    found = jax.jit(all_of, static_argnums=0)(single, parameters, evidence)
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), evidence)
+        again = replace(single)  # what it remembers is of one precision
+        exact = jax.jit(all_of, static_argnums=0)(
+            again, jnp.asarray(parameters, float), double
+        )
+    assert exact[0].dtype == jnp.float64
+    for few, many in zip(found, exact, strict=True):
+        assert np.allclose(few, many, rtol=0, atol=1e-3 * float(np.abs(many).max()))
+
+
+def test_sessions_are_picked_that_tell_most_given_those_before() -> None:
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        size = rng.uniform(0, 0.3, (9, 1, 1))
+        slopes, target = rng.normal(0, size, (9, 4, 20)), rng.normal(size=(6, 20))
+        mixed = rng.normal(size=(20, 20))
+        precision = mixed @ mixed.T / 20 + np.eye(20)
+        half = half_inverse(jnp.asarray(precision, jnp.float32))
+        found = _pick(jnp.asarray(slopes), jnp.asarray(target), half, 4)
+        covariance, expected = np.linalg.inv(precision), []
+        for _ in range(4):
+            after = [
+                np.linalg.inv(np.linalg.inv(covariance) + one.T @ one) for one in slopes
+            ]
+            left = [np.trace(target @ one @ target.T) for one in after]
+            expected.append(int(np.argmin(left)))
+            covariance = after[expected[-1]]
+        assert found.tolist() == expected
 
 
 @settings(max_examples=10, deadline=None)
