@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -43,6 +44,7 @@ from analysis.recovery import Floats, labels_at
 from meta_learner.labelling import Series, freeze
 from meta_learner.null import null_labels
 from meta_learner.spectrum import orders_of
+from server.cluster import HERE, Failed, Where, run_jobs
 from server.cost import costs
 from server.events import StudyOpened
 from server.study_file import Study, load
@@ -97,11 +99,13 @@ def certify(
     run: Run,
     show: Show,
     date: str,
+    at: Where = HERE,
 ) -> Certificate:
     """Certify a study file; what is in the folder ``out`` already is not done again.
 
     ``names`` are biases, or absolute paths of CSV files; ``strict`` refuses one that
-    the study's space does not have. Raises ``ValueError`` or ``OSError`` where the
+    the study's space does not have. Studies are run ``at`` workers that see the folder
+    ``out``. Raises ``ValueError`` or ``OSError`` where the
     study cannot be simulated, or nothing can be planted.
     """
     path, out = path.absolute(), out.absolute()
@@ -118,7 +122,7 @@ def certify(
     every = _simulated(study, path.parent, where, list(there), raised, wanted)
     how = OVER_SOCKETS if wanted.over_sockets else IN_PROCESS
     asked = Asked(how, versions_of(study), wanted.keep)
-    results = _results(every, study, where, asked, run, show)
+    results = _results(every, study, where, asked, run, show, at)
     show(STUDIES, "searches without a learner", -1, -1)
     null = _null(study, families, wanted.replicates)
     searched = [
@@ -173,21 +177,86 @@ def _results(
     wanted: Asked,
     run: Run,
     show: Show,
+    at: Where,
 ) -> list[Result]:
     """Run what has not been run, and tell of the whole."""
     each = max(study.sessions, 1)
-    total, results = len(every) * each, []
-    for i, one in enumerate(every):
-        done = i * each
+    total = len(every) * each
+    results = [_kept(one, folder, wanted) for one in every]
+    missing = [number for number, result in enumerate(results) if result is None]
+    done = len(every) - len(missing)
+    show(STUDIES, "", done * each, total)
 
-        def progress(summary: Mapping[str, Any], done: int = done) -> None:
+    def here(task: _Task) -> Result:
+        def progress(summary: Mapping[str, Any]) -> None:
             so_far = min(int(summary["sessions_ended"]), each)
-            show(STUDIES, one.name, done + so_far, total)  # noqa: B023, called at once
+            show(STUDIES, task.one.name, done * each + so_far, total)
 
-        show(STUDIES, one.name, done, total)
-        results.append(result_of(one, folder, wanted, run, progress))
+        show(STUDIES, task.one.name, done * each, total)
+        return result_of(*task, progress)
+
+    failed = dict[str, str]()
+    tasks = [_Task(every[number], folder, wanted, run) for number in missing]
+    found = run_jobs(
+        here if at.here else _run_elsewhere,
+        tasks,
+        at,
+        [task.one.name for task in tasks],
+        lambda what: show(STUDIES, what, -1, -1),
+    )
+    with contextlib.closing(found):
+        for number, result in found:
+            name = tasks[number].one.name
+            if isinstance(result, Failed):
+                failed[name] = result.why
+                continue
+            results[missing[number]] = result
+            done += 1
+            show(STUDIES, name, done * each, total)
+    if failed:
+        told = "\n  ".join(f"{name}: {why}" for name, why in failed.items())
+        raise ValueError(
+            f"{len(failed)} of the simulated studies failed, the others are kept; the "
+            f"same command tries them again:\n  {told}"
+        )
     show(STUDIES, "", total, total)
-    return results
+    return [result for result in results if result is not None]
+
+
+class _Task(NamedTuple):
+    """A simulated study, and how it is run."""
+
+    one: Simulated
+    folder: Path
+    asked: Asked
+    run: Run
+
+
+class _NotThereError(Exception):
+    """A result that is not kept."""
+
+
+def _kept(one: Simulated, folder: Path, asked: Asked) -> Result | None:
+    """The result of a study that was run before."""
+
+    def missing(*_: object) -> None:
+        raise _NotThereError
+
+    try:
+        return result_of(one, folder, asked, missing, lambda _: None)
+    except _NotThereError:
+        return None
+
+
+def _run_elsewhere(task: _Task) -> Result:
+    """What workers run: a study whose files, and journal, are where we put them."""
+    if not (task.folder / f"{task.one.name}.toml").exists():
+        raise ValueError(
+            f"the worker on {socket.gethostname()} does not see {task.folder}, where "
+            "the simulated studies lie: give an --out that all computers share, or "
+            "leave the scheduler out"
+        )
+    return result_of(*task, lambda _: None)
 
 
 def _null(study: Study, families: Mapping[str, Family], replicates: int) -> Null:

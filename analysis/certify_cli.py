@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.spread_cli import interruptible, spread_options, where_of
+
 if TYPE_CHECKING:
     from analysis.certificate_results import Run
     from analysis.certificate_run import Show
+    from server.cluster import Where
 
 Runner = Callable[[bool], "Run"]
 """What runs a study file: through a real server, if so, or in process."""
@@ -65,6 +68,7 @@ Runner = Callable[[bool], "Run"]
     help="Folder for the certificate. [default: the study file's name with "
     "-certificate]",
 )
+@spread_options
 @click.pass_obj
 def certify(
     runner: Runner,
@@ -76,6 +80,9 @@ def certify(
     over_sockets: bool,
     keep_journals: bool,
     out: Path | None,
+    workers: int | None,
+    scheduler: str | None,
+    scheduler_file: str | None,
 ) -> None:
     """Tell which biases STUDY would find, and which it would miss.
 
@@ -84,6 +91,7 @@ def certify(
     noise; and with subjects that have none, to see how often it cries wolf. Run again,
     it goes on with what is missing.
     """
+    at = where_of(workers, scheduler, scheduler_file)
     from analysis.certificate_run import Wanted
     from analysis.command_line import faults
 
@@ -95,15 +103,21 @@ def certify(
         over_sockets=over_sockets,
         keep=keep_journals,
     )
-    with faults():
-        page, sentences = _made(study, out, names, wanted, runner(over_sockets))
+    with faults(), interruptible():
+        run = runner(over_sockets)
+        page, sentences = _made(study, out, names, wanted, run, at)
     for sentence in sentences:
         click.echo(sentence)
     click.echo(f"certificate: {page}")
 
 
 def _made(
-    study: Path, out: Path, names: tuple[str, ...], wanted: Any, run: "Run"
+    study: Path,
+    out: Path,
+    names: tuple[str, ...],
+    wanted: Any,
+    run: "Run",
+    at: "Where",
 ) -> tuple[Path, list[str]]:
     """The page of the certificate, and its verdict."""
     from analysis.certificate_page import write_certificate
@@ -124,6 +138,7 @@ def _made(
             run,
             show,
             datetime.now(UTC).date().isoformat(),
+            at,
         )
     return write_certificate(certificate, out), certificate.verdict
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from analysis.spread_cli import shown, spread_options, where_of
+
 PROBABILITY = click.FloatRange(0, 1, min_open=True)
 
 
@@ -52,6 +54,11 @@ PROBABILITY = click.FloatRange(0, 1, min_open=True)
     help="Sessions asked together.",
 )
 @click.option(
+    "--own-search",
+    is_flag=True,
+    help="By the study's own search, an evolution strategy, a generation at a time.",
+)
+@click.option(
     "--trials",
     type=click.IntRange(1),
     help="Trials of a session, to be split. [default: as in the study]",
@@ -67,8 +74,9 @@ PROBABILITY = click.FloatRange(0, 1, min_open=True)
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("plan"),
     show_default=True,
-    help="Folder for plan.png, plan.json and plan.csv.",
+    help="Folder for plan.png, plan.json and plan.csv, and what each study found.",
 )
+@spread_options
 def plan(
     study: Path,
     overlap: float,
@@ -77,39 +85,45 @@ def plan(
     studies: int,
     sessions: int,
     batch: int,
+    own_search: bool,
     trials: int | None,
     training: tuple[int, ...],
     out: Path,
+    workers: int | None,
+    scheduler: str | None,
+    scheduler_file: str | None,
 ) -> None:
     """Tell how many sessions STUDY needs, and how to split their trials.
 
-    A power analysis before the first animal: whole studies by the subject model, of
-    the study file's [simulated_subject], with its response type, lapses and noise.
+    A power analysis before the first animal: whole studies by the subject model (or
+    their own search), of the study file's [simulated_subject], with its response type,
+    lapses and noise.
+    Stopped and typed again, it goes on with what is missing.
     """
-    if sessions < batch:
+    if sessions < batch and not own_search:
         raise click.UsageError(f"--sessions {sessions} are fewer than --batch {batch}")
+    where = where_of(workers, scheduler, scheduler_file)
     from rich.console import Console
-    from rich.progress import Progress
 
     from analysis.plan_report import answer, plan_table, write_plan
     from server import plan as power
+    from server.plan_truth import check
     from server.study_file import load
 
-    question = power.Question(overlap, probability, drop_out, studies, sessions, batch)
+    question = power.Question(
+        overlap, probability, drop_out, studies, sessions, batch, own_search
+    )
     console = Console()
     try:
         loaded = load(study)
-        power.check(loaded)
+        check(loaded)
         whole = loaded.design.training_trials + loaded.design.test_trials
         asked = power.splits(loaded, trials or whole, training)
-        total = len(asked) * power.milestones(batch, sessions)[-1]
-        with Progress(console=console) as bar:
-            task = bar.add_task("", total=total)
-
-            def show(done: int, what: str) -> None:
-                bar.update(task, advance=done, description=what)
-
-            found = power.plan(loaded, question, asked, show)
+        if own_search:  # which does not choose how long to train
+            asked = [split for split in asked if split.fixed]
+        folder = study.absolute().parent
+        with shown("blocks of studies") as show:
+            found = power.plan(loaded, question, asked, show, where, out, folder)
         write_plan(loaded, found, out)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

@@ -74,12 +74,18 @@ def answer(study: Study, power: Power) -> str:
     if power.budget < study.exploring_sessions:
         own = f"{study.exploring_sessions:,} sessions"
         lines.append(f"The study's own budget is {own} of search.")
-    if study.file.search.method != "subject_model":
+    if wanted.own_search:
+        lines.append(f"This is a plan for the study's own search, {_search(study)}.")
+    elif study.file.search.method != "subject_model":
         lines.append(
             'This is a plan for method = "subject_model", not for the study\'s own, '
-            f"{study.file.search.method}, which needs many more sessions."
+            f"{_search(study)}, which needs many more sessions: see --own-search."
         )
     return "\n".join(lines)
+
+
+def _search(study: Study) -> str:
+    return study.file.search.method
 
 
 def write_plan(study: Study, power: Power, folder: Path) -> Figure:

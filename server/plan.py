@@ -1,60 +1,54 @@
 """Power analysis by simulation: how many sessions a study of a subject will need.
 
-Many studies by the subject model, for each split of a session's trials between
-training and test, of the subject that the study file declares. How near they come to
-the truth is measured twice: by the overlap of the recovered components with those of a
-model that saw very many noiseless sessions, and, without any model, by how much worse
-fresh individuals generalise the recovered components (regret).
+Many studies by the subject model, or by the study's own search, for each split of a
+session's trials between training and test, of the subject that the study file declares.
+How near they come to the truth is measured twice: by the overlap of the recovered
+components with those of a model that saw very many noiseless sessions, and, without any
+model, by how much worse fresh individuals generalise the recovered components (regret).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from meta_learner.adaptive_design import training_sizes
 from meta_learner.assignment import Design, named_key
-from meta_learner.bias import components, labels_of
-from meta_learner.reference import Reference, overlap_with, reference
-from meta_learner.subject_fit import COLD, WARM, fit_model, start
-from meta_learner.subject_model import Evidence, SubjectModel, degree_for
-from meta_learner.subject_search import SubjectSearch
-from server.simulated_study import (
-    Simulation,
-    begin,
-    learn,
-    simulate_session,
-    tell_batch,
-)
-from server.study_file import Study, StudyFileError
-from simulated_subjects.individual import run_sessions
-from simulated_subjects.learner import Learner
-from simulated_subjects.responses import Graded
+from meta_learner.reference import overlap_with
+from server.cluster import HERE, Where
+from server.plan_by_model import recovered_by_model
+from server.plan_by_search import generations_of, recovered_by_search, sessions_of
+from server.plan_truth import Truth, check, error_of, model_of, truth_of
+from server.simulated_study import Simulation
+from server.spread import Job, Row, Show, content_key, spread
+from server.study_file import Study
+from server.whole_studies import recipe_of
 
 TRAINING = (4, 6, 10, 20, 30)
 """Numbers of training stimuli looked at, of those that leave a third to the test."""
 
-_TRUE_SESSIONS, _TRUE_TESTED = 512, 24
-"""Noiseless sessions behind the reference, and test stimuli of each."""
+_TOGETHER = {False: 4, True: 32}
+"""Studies of a block, by the subject model and by their own search.
 
-_INDIVIDUALS = 128
-"""Fresh individuals that learn each component, for its true error."""
-
-_ROOMS = (6, 2, 1)
-"""Fits are compiled for a sixth, half, and all of the sessions."""
+Few, so that workers share a split, and always as many, so that a study comes out the
+same whatever else is asked.
+"""
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, str], None]
-"""Told of sessions simulated since it was last told, and what is under way."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a plan: see the options of ``penchant plan``."""
+    """What is asked of a plan: see the options of ``penchant plan``.
+
+    With ``own_search`` of the study's own, an evolution strategy, and not of the
+    subject model; sessions are then asked a generation at a time, not by ``batch``.
+    """
 
     overlap: float = 0.9
     probability: float = 0.8
@@ -62,6 +56,7 @@ class Question:
     studies: int = 16
     sessions: int = 120
     batch: int = 4
+    own_search: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,18 +106,6 @@ class Power:
     best_error: float
 
 
-def check(study: Study) -> Learner:
-    """The subject to plan for; raises :class:`StudyFileError` where there is none."""
-    study.check_sessions()
-    if study.file.groups:
-        raise StudyFileError(
-            f"a plan is for one subject, and this study has the groups "
-            f"{', '.join(study.groups)}: plan each in a study file of its own, with "
-            "its learner in [simulated_subject]"
-        )
-    return study.stand_ins()[""]
-
-
 def splits(study: Study, trials: int, training: Sequence[int] = ()) -> list[Split]:
     """Ways to split ``trials``: fixed ones, then the adaptive choice.
 
@@ -152,59 +135,170 @@ def splits(study: Study, trials: int, training: Sequence[int] = ()) -> list[Spli
 
 
 def plan(
-    study: Study, question: Question, asked: Sequence[Split], progress: Progress
+    study: Study,
+    question: Question,
+    asked: Sequence[Split],
+    show: Show = lambda *_: None,
+    where: Where = HERE,
+    out: Path | None = None,
+    folder: Path | None = None,
 ) -> Power:
     """Simulate the studies of every split; minutes on a few cores.
 
-    Raises ``ValueError`` for more components than the model has functions, and
-    :class:`StudyFileError` where there is no subject to simulate.
+    Blocks of studies are jobs, run ``where`` is said, and kept as a data set in a
+    folder of their own in ``out``: asked again, only what is missing is run. Paths in
+    the study file are relative to ``folder``. Raises ``ValueError`` for more components
+    than the model has functions, for an own search that is no evolution strategy, or
+    where jobs failed, and :class:`StudyFileError` where there is nobody to simulate.
     """
-    learner, k = check(study), study.file.study.components
-    model = _model(study)
-    if k >= model.functions:
-        raise ValueError(
-            f"the subject model has {model.functions - 1} functions of this space: "
-            f"study.components is {k}"
-        )
-    key = named_key(study.seed, "plan")
-    progress(0, "reference")
-    true = true_components(model, study.design, learner, k, key)
+    check(study)
+    model_of(study)
+    if question.own_search:
+        recipe_of(study)
+    of_all = {
+        "study": study.text,
+        "sha256": study.sha256,
+        "sessions": question.sessions,
+        "batch": question.batch,
+        "lost": question.lost,
+        "own_search": question.own_search,
+        "room": [
+            max(split.design.training_stimuli for split in asked),
+            max(split.design.test_trials for split in asked),
+        ],
+    }
+    together = _TOGETHER[question.own_search]
+    jobs = [
+        Job(f"{split.name}, studies {first + 1} to {first + together}", about)
+        for split in asked
+        for first in range(0, question.studies, together)
+        for about in [{**of_all, "split": _as_json(split), "first": first}]
+    ]
+    # A folder for each question: another one is not mixed in, and not in the way.
+    data = out and out / f"studies-{content_key(of_all)[:8]}"
+    function = partial(run_block, str(folder) if folder else None)
+    found = spread(function, jobs, of_all, data, where, show=show)
+    found.check()
+    rows = found.rows[found.rows["study"] < question.studies]
+    budget = _budget(study, _steps(study, of_all))
+    courses = [_course(split, rows, budget) for split in asked]
+    return Power(question, courses, budget, float(rows["best_error"].iloc[0]))
 
-    def error_of(rows: Floats) -> float:
-        each = true_errors(model, learner, study.design, jnp.asarray(rows), key)
-        return float(each.mean())
 
-    # Of a tied group any member is as good: the first.
-    rows = np.concatenate([true.leading, true.tied])[:k]
-    best = error_of(rows)
-    steps = milestones(question.batch, question.sessions)
-    # Compared at a step: the study's own budget, or the last step before it.
-    budget = max((s for s in steps if s <= study.exploring_sessions), default=steps[0])
-    room = (
-        max(split.design.training_stimuli for split in asked),
-        max(split.design.test_trials for split in asked),
+def run_block(folder: str | None, jobs: Sequence[Mapping[str, Any]]) -> list[list[Row]]:
+    """Rows of blocks of studies: one a study and step. What workers run."""
+    return [_block(_Asked(**about), folder) for about in jobs]
+
+
+class _Asked(NamedTuple):
+    """What a block of studies depends on, as JSON."""
+
+    study: str
+    sha256: str
+    sessions: int
+    batch: int
+    lost: float
+    own_search: bool
+    room: list[int]
+    split: dict[str, Any]
+    first: int
+
+
+def _block(asked: _Asked, folder: str | None) -> list[Row]:
+    truth = truth_of(asked.study, asked.sha256, folder)
+    split = _from_json(truth.study, asked.split)
+    numbers = range(asked.first, asked.first + _TOGETHER[asked.own_search])
+    budget = _budget(truth.study, _steps(truth.study, asked._asdict()))
+    of_split = {
+        "split": split.name,
+        "fixed": split.fixed,
+        "training": split.design.training_stimuli,
+        "test": split.design.test_stimuli,
+    }
+    table = []
+    for done, found in _recovered(truth, asked, split, numbers):
+        for number, rows in zip(numbers, found, strict=True):
+            regret = float("nan")
+            if done == budget:
+                regret = error_of(truth.study, truth.model, rows) - truth.best_error
+            reached = {
+                "study": number,
+                "sessions": done,
+                "overlap": float(overlap_with(truth.components, rows)),
+                "regret": regret,
+                "best_error": truth.best_error,
+            }
+            table.append(of_split | reached)
+    return table
+
+
+def _recovered(
+    truth: Truth, asked: _Asked, split: Split, numbers: Sequence[int]
+) -> Iterator[tuple[int, Floats]]:
+    """Sessions done and components recovered by the studies with these numbers.
+
+    Arrays ``(studies, components, functions - 1)`` after each of the milestones. Here,
+    and nowhere else, it is chosen how the studies of a split are run.
+    """
+    study, steps = truth.study, _steps(truth.study, asked._asdict())
+    if asked.own_search:
+        looked = generations_of(study, asked.sessions, asked.lost)
+        of_search = study, truth.model, split.design, looked, numbers
+        return zip(steps, recovered_by_search(*of_search), strict=True)
+    simulation = Simulation(
+        truth.model,
+        split.design,
+        check(study),
+        study.responses,
+        steps[-1],
+        asked.batch,
+        asked.lost,
+        split.fixed,
+    )
+    trained, tested = asked.room
+    k, key = study.file.study.components, named_key(study.seed, "plan")
+    return recovered_by_model(simulation, steps, numbers, k, (trained, tested), key)
+
+
+def _steps(study: Study, asked: Mapping[str, Any]) -> list[int]:
+    """Sessions after which studies are looked at."""
+    if not asked["own_search"]:
+        return milestones(asked["batch"], asked["sessions"])
+    looked = generations_of(study, asked["sessions"], asked["lost"])
+    return [sessions_of(study, generations, asked["lost"]) for generations in looked]
+
+
+def _course(split: Split, rows: pd.DataFrame, budget: int) -> Course:
+    design = split.design
+    own = rows[
+        (rows["training"] == design.training_stimuli)
+        & (rows["test"] == design.test_stimuli)
+        & (rows["fixed"] == split.fixed)
+    ]
+    overlap = own.pivot_table("overlap", "sessions", "study")
+    at_budget = own[own["sessions"] == budget].sort_values("study")
+    return Course(
+        split,
+        overlap.index.to_numpy(np.int64),
+        overlap.to_numpy(np.float64),
+        at_budget["regret"].to_numpy(np.float64),
     )
 
-    def course(split: Split) -> Course:
-        simulation = Simulation(
-            model,
-            split.design,
-            learner,
-            study.responses,
-            steps[-1],
-            question.batch,
-            question.lost,
-            split.fixed,
-        )
-        overlaps = []
-        for done, found in _found(simulation, steps, question.studies, k, room, key):
-            overlaps.append([overlap_with(true, rows) for rows in found])
-            if done == budget:
-                errors = np.array([error_of(rows) for rows in found])
-            progress(done - (0, *steps)[len(overlaps) - 1], split.name)
-        return Course(split, np.array(steps), np.array(overlaps), errors - best)
 
-    return Power(question, [course(split) for split in asked], budget, best)
+def _budget(study: Study, steps: Sequence[int]) -> int:
+    """The study's own sessions, or the last step before them."""
+    return max((s for s in steps if s <= study.exploring_sessions), default=steps[0])
+
+
+def _as_json(split: Split) -> dict[str, Any]:
+    design = split.design
+    sizes = design.training_stimuli, design.test_stimuli
+    return {"training": sizes[0], "test": sizes[1], "fixed": split.fixed}
+
+
+def _from_json(study: Study, split: Mapping[str, Any]) -> Split:
+    sizes = {"training_stimuli": split["training"], "test_stimuli": split["test"]}
+    return Split(replace(study.design, **sizes), split["fixed"])
 
 
 def milestones(batch: int, most: int) -> list[int]:
@@ -234,121 +328,3 @@ def sessions_needed(
         return float("nan")
     pair = slice(i, i + 2)
     return float(np.ceil(np.interp(probability, share[pair], sessions[pair]) - 1e-9))
-
-
-def true_components(
-    model: SubjectModel, design: Design, learner: Learner, k: int, key: jax.Array
-) -> Reference:
-    """Components of a learner, from very many noiseless sessions of individuals.
-
-    Graded ones on random labellings, with every number of training stimuli that an
-    adaptive study may choose.
-    """
-    graded = replace(model, response="graded")
-    plain = replace(design, test_stimuli=_TRUE_TESTED, test_repeats=1, feedback="label")
-    simulation = Simulation(graded, plain, learner, Graded(), _TRUE_SESSIONS, 1)
-    label_key, size_key, session_key = jax.random.split(key, 3)
-    rows = jax.random.normal(label_key, (_TRUE_SESSIONS, model.functions - 1))
-    sizes = jnp.array(simulation.sizes)
-    trained = jax.random.choice(size_key, sizes, (_TRUE_SESSIONS,))
-    keys = jax.random.split(session_key, _TRUE_SESSIONS)
-    simulate = jax.jit(jax.vmap(partial(simulate_session, simulation)))
-    fit = fit_model(graded, simulate(keys, rows, trained), start(graded), COLD)
-    values, every = components(graded, fit.parameters, model.functions - 1)
-    return reference(np.asarray(values, float), np.asarray(every, float), k)
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def true_errors(
-    model: SubjectModel,
-    learner: Learner,
-    design: Design,
-    rows: jax.Array,
-    key: jax.Array,
-) -> jax.Array:
-    """Relative generalisation error of labellings ``(k, functions - 1)``, ``(k,)``.
-
-    Of fresh individuals that learn them, noiseless, on fresh stimuli; no model.
-    """
-    n = design.training_stimuli
-    repeated = jnp.tile(jnp.arange(n), design.training_repeats)
-    order = jnp.concatenate([repeated, n + jnp.arange(design.test_stimuli)])
-
-    def one(row: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, _INDIVIDUALS)
-        draw = partial(model.space.sample, n=n + design.test_stimuli)
-        x = jax.vmap(draw)(keys)
-        y = jax.vmap(labels_of, (0, None))(model.basis(x), row)
-        orders = jnp.tile(order, (_INDIVIDUALS, 1))
-        answers, _ = run_sessions(
-            learner, Graded(), keys, x, orders, y[:, order[: len(repeated)]]
-        )
-        error: jax.Array = jnp.mean((answers - y[:, n:]) ** 2) / jnp.var(y[:, n:])
-        return error
-
-    errors: jax.Array = jax.lax.map(one, rows)
-    return errors
-
-
-def _model(study: Study) -> SubjectModel:
-    """That of the study, or one that suits its space."""
-    if isinstance(study.search, SubjectSearch):
-        return study.search.model
-    space = study.labeller.space
-    return SubjectModel(space, degree_for(space), study.design.response)
-
-
-def _found(
-    simulation: Simulation,
-    steps: Sequence[int],
-    studies: int,
-    k: int,
-    room: tuple[int, int],
-    key: jax.Array,
-) -> Iterator[tuple[int, Floats]]:
-    """Sessions done and components recovered ``(studies, k, functions - 1)``.
-
-    ``room`` are training stimuli and test trials to which evidence is padded, so
-    that fits of all splits are compiled once.
-    """
-    model = simulation.model
-    progressing = begin(simulation, studies)
-    fits, precisions = progressing.fit, progressing.precision
-    told: list[Evidence] = []
-    for done in steps:
-        while (so_far := len(told) * simulation.batch) < done:
-            keys = jax.random.split(jax.random.fold_in(key, so_far), studies)
-            told.append(tell_batch(simulation, fits, precisions, keys))
-        space = next(n for part in _ROOMS if (n := -(-steps[-1] // part)) >= done)
-        evidence = _padded(told, space, *room)
-        most = COLD if done == steps[0] else WARM
-        _, fits, precisions = learn(model, evidence, fits, most)
-        of_study = jax.vmap(partial(components, model, k=k))
-        yield done, np.asarray(of_study(fits.parameters)[1], float)
-
-
-def _padded(
-    told: Sequence[Evidence], sessions: int, trained: int, tested: int
-) -> Evidence:
-    """Batches one after the other, and nothing after them: what is not there is 0."""
-
-    def whole(*batches: jax.Array) -> jax.Array:
-        return jnp.concatenate(batches, 1)
-
-    stimuli, trials = (sessions, trained), (sessions, tested)
-    sizes = (stimuli, stimuli, stimuli, trials, trials, trials, (sessions,))
-
-    def pad(leaf: jax.Array, size: tuple[int, ...], value: float) -> jax.Array:
-        more = [(0, n - m) for n, m in zip(size, leaf.shape[1:], strict=False)]
-        rest = [(0, 0)] * (leaf.ndim - 1 - len(more))
-        return jnp.pad(leaf, [(0, 0), *more, *rest], constant_values=value)
-
-    repeats = Evidence._fields.index("repeats")  # which are divided by
-    return Evidence(
-        *(
-            pad(leaf, size, float(i == repeats))
-            for i, (leaf, size) in enumerate(
-                zip(jax.tree.map(whole, *told), sizes, strict=True)
-            )
-        )
-    )

@@ -86,17 +86,10 @@ def recipe_of(study: Study) -> Recipe:
     Raises ``ValueError`` for one that only runs by its journal: whose search is no
     evolution strategy on its own, or which gives noisy candidates more subjects.
     """
+    if why := _journalled(study):
+        raise ValueError(why)
     file, search = study.file, study.search
-    if not isinstance(search, Evolution) or study.helper:
-        raise ValueError(
-            f"search.method {file.search.method} does not run as a whole: expected an "
-            "evolution strategy, such as DES or CMA_ES"
-        )
-    if file.allocation.replicate_above is not None:
-        raise ValueError(
-            "allocation.replicate_above gives candidates subjects one by one: such a "
-            "study does not run as a whole"
-        )
+    assert isinstance(search, Evolution)
     learners = study.stand_ins()
     return Recipe(
         study.labeller,
@@ -112,6 +105,27 @@ def recipe_of(study: Study) -> Recipe:
         file.allocation.subjects_per_candidate,
         min(file.search.re_evaluate, search.population),
     )
+
+
+def runs_whole(study: Study) -> bool:
+    """Whether a study can be run without its journal: see :func:`recipe_of`."""
+    return not _journalled(study) and not study.verified
+
+
+def _journalled(study: Study) -> str:
+    """Why a study needs its journal, or nothing."""
+    file = study.file
+    if not isinstance(study.search, Evolution) or study.helper:
+        return (
+            f"search.method {file.search.method} does not run as a whole: expected an "
+            "evolution strategy, such as DES or CMA_ES"
+        )
+    if file.allocation.replicate_above is not None:
+        return (
+            "allocation.replicate_above gives candidates subjects one by one: such a "
+            "study does not run as a whole"
+        )
+    return ""
 
 
 def run_whole(recipe: Recipe, seeds: Sequence[int]) -> WholeStudies:

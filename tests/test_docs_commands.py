@@ -11,6 +11,7 @@ SLOW = {
     "browser-recruiting.md",
     "browser.md",
     "certificate.md",
+    "clusters.md",
     "human.md",
     "planting.md",
     "tutorials/analyse.md",

@@ -4,8 +4,10 @@ import csv
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -19,6 +21,9 @@ from meta_learner.bias import space_overlap
 from meta_learner.reference import overlap_with, reference
 from penchant import main
 from server.plan import Course, Power, Question, milestones, sessions_needed, splits
+from server.plan_by_model import recovered_by_model
+from server.plan_truth import check, model_of
+from server.simulated_study import Simulation
 from server.study_file import Study
 
 SMALL = (
@@ -124,12 +129,12 @@ def test_labels_of_lines_keep_apart(places: list[float]) -> None:
 def test_a_plan_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.plan._TRUE_SESSIONS", 96)
+    monkeypatch.setattr("server.plan_truth._TRUE_SESSIONS", 96)
     study, out = write_study(tmp_path, SMALL), tmp_path / "out"
     sizes = ["--studies", "3", "--sessions", "16", "--batch", "8", "--training", "5"]
     more = ["--trials", "18", "--drop-out", "0.2", "--overlap", "0.8"]
     ended = CliRunner().invoke(
-        main, ["plan", str(study), *sizes, *more, "--out", str(out)]
+        main, ["plan", str(study), *sizes, *more, "--out", str(out), "--workers", "0"]
     )
     assert ended.exit_code == 0, ended.output
     assert "This is a plan for" not in ended.output  # it is the study's own method
@@ -152,6 +157,31 @@ def test_a_plan_from_end_to_end(
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3
     assert (out / "plan.png").read_bytes().startswith(b"\x89PNG")
+    (data,) = out.glob("studies-*")
+    table = pd.read_parquet(data)
+    assert set(table["study"]) == {0, 1, 2, 3}  # a whole block
+    told = [f"{overlap:.6f}" for overlap in table.query("study < 3")["overlap"]]
+    assert sorted(told) == sorted(row["overlap"] for row in rows)
+
+
+def test_a_study_of_a_plan_is_the_same_in_any_block() -> None:
+    study = Study(SMALL)
+    (split, _) = splits(study, 12, (5,))
+    model = model_of(study)
+    simulated = Simulation(
+        model, split.design, check(study), study.responses, 4, 2, 0.0, split.fixed
+    )
+    key = jax.random.key(1)
+    of_blocks = [
+        list(recovered_by_model(simulated, [2, 4], block, 1, (5, 7), key))
+        for block in ([0, 1, 2], [2, 1, 7])
+    ]
+    for (done, ours), (same, theirs) in zip(*of_blocks, strict=True):
+        assert done == same
+        # Signs of a component are free.
+        likeness = np.abs(np.sum(ours[[1, 2]] * theirs[[1, 0]], -1))
+        assert likeness == pytest.approx(1, abs=1e-3)
+        assert np.abs(np.sum(ours[0] * theirs[2], -1)).max() < 0.999
 
 
 def test_the_answer_names_the_best_split_and_how_sure_it_is() -> None:

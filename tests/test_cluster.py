@@ -1,0 +1,265 @@
+"""Jobs on real workers: killed ones, bad jobs, other clusters, data sets in pieces."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from cluster_jobs import begun, squares, threads_of_xla
+
+from server.cluster import (
+    DEATHS,
+    HERE,
+    ClusterError,
+    Failed,
+    Where,
+    _work,
+    run_jobs,
+    versions,
+)
+from server.spread import Job, OtherQuestionError, spread
+
+ROOT = Path(__file__).parent.parent
+BATCH = ROOT / "examples" / "cluster" / "batch.py"
+PATH = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+QUESTION = {"of": "squares"}
+
+# Workers that die leave sockets of ours to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+def jobs(log: Path, numbers: Any, **about: Any) -> list[Job]:
+    """Jobs of numbers; ``about`` is of all."""
+    return [
+        Job(f"job {number}", {"number": number, "log": str(log)} | about)
+        for number in numbers
+    ]
+
+
+def read(out: Path) -> dict[int, int]:
+    table = pd.read_parquet(out)
+    assert not table["number"].duplicated().any()
+    return dict(zip(table["number"], table["square"], strict=True))
+
+
+def test_a_killed_worker_costs_only_what_it_had_under_way(tmp_path: Path) -> None:
+    out, numbers, said = tmp_path / "out", range(8), list[str]()
+    killed = list[int]()
+
+    def kill(done: int, total: int, what: str) -> None:
+        said.append(what)
+        assert total == len(numbers)
+        if done == 4 and not killed:
+            while len(begun(tmp_path)) <= done:  # until the next one is under way
+                time.sleep(0.01)
+            killed.append(begun(tmp_path)[-1][1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    slow = jobs(tmp_path, numbers, seconds=0.6)
+    found = spread(squares, slow, QUESTION, out, Where(2), show=kill)
+    assert not found.failed
+    assert list(found.rows["number"]) == list(numbers)
+    assert read(out) == {n: n**2 for n in numbers}
+    assert "a worker died: what it had under way is run again" in said
+    noted = begun(tmp_path)
+    twice = [n for n in numbers if sum(n == other for other, _ in noted) > 1]
+    assert len(noted) == len(numbers) + len(twice)
+    assert len(twice) == 1
+    assert (twice[0], killed[0]) in noted  # and nobody else's
+
+
+def test_bad_jobs_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "bad").touch()
+    out = tmp_path / "out"
+    every = [
+        *jobs(tmp_path, [0], dies=True),
+        *jobs(tmp_path, [1], raises=True),
+        *jobs(tmp_path, range(2, 6)),
+    ]
+    found = spread(squares, every, QUESTION, out, Where(2))
+    assert found.failed["job 0"].why == f"{DEATHS} workers died while they ran it"
+    assert found.failed["job 1"].why == "number 1 cannot be squared"
+    assert "cluster_jobs.py" in found.failed["job 1"].trace
+    assert set(found.failed) == {"job 0", "job 1"}
+    with pytest.raises(ValueError, match=r"2 of the jobs failed[^:]*:\n  job"):
+        found.check()
+    assert read(out) == {n: n**2 for n in range(2, 6)}
+    (tmp_path / "bad").unlink()
+    before = len(begun(tmp_path))
+    again = spread(squares, every, QUESTION, out)  # of the same data set, in process
+    again.check()
+    assert [n for n, _ in begun(tmp_path)[before:]] == [0, 1]
+    assert list(again.rows["square"]) == [n**2 for n in range(6)]
+
+
+def test_a_killed_run_leaves_whole_parts_and_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = (
+        "from pathlib import Path; from test_cluster import *;"
+        f"log = Path({str(tmp_path)!r});"
+        "slow = jobs(log, range(8), seconds=0.2);"
+        "spread(squares, slow, QUESTION, log / 'out', together=2)"
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", run], env={**os.environ, "PYTHONPATH": PATH}
+    )
+    try:
+        _until(lambda: len(list(out.glob("*.parquet"))) == 2, killed)
+    finally:
+        killed.kill()
+        killed.wait()
+    (out / "_left.parquet.begun").write_bytes(b"PAR1")  # as if killed within a part
+    there = read(out)
+    assert 4 <= len(there) < 8
+    before = len(begun(tmp_path))
+    same = jobs(tmp_path, range(8), seconds=0.2)
+    found = spread(squares, same, QUESTION, out, together=2)
+    assert read(out) == {n: n**2 for n in range(8)}
+    assert list(found.rows["number"]) == list(range(8))
+    assert {n for n, _ in begun(tmp_path)[before:]} == set(range(8)) - set(there)
+
+
+def test_another_question_is_refused_and_more_jobs_are_added(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ask = jobs(tmp_path, range(3))
+    spread(squares, ask, QUESTION, out)
+    with pytest.raises(OtherQuestionError, match='of was "squares", is "cubes"'):
+        spread(squares, ask, {"of": "cubes"}, out)
+    more = spread(squares, jobs(tmp_path, range(2, 5)), QUESTION, out)
+    assert list(more.rows["number"]) == [2, 3, 4]
+    assert set(read(out)) == set(range(5))
+    (out / "_question.json").unlink()
+    with pytest.raises(OtherQuestionError, match="something else"):
+        spread(squares, ask, QUESTION, out)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    spread(squares, jobs(tmp_path, range(2)), QUESTION, tmp_path / "out")
+    part = next((tmp_path / "out").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=re.escape(f"{part} cannot be read")):
+        spread(squares, jobs(tmp_path, range(2)), QUESTION, tmp_path / "out")
+
+
+def test_two_runs_do_not_write_one_data_set(tmp_path: Path) -> None:
+    ask, out = jobs(tmp_path, range(2)), tmp_path / "out"
+    refused = list[bool]()
+
+    def meanwhile(*_: object) -> None:
+        if not refused:
+            refused.append(True)
+            with pytest.raises(OSError, match="another run is writing"):
+                spread(squares, ask, QUESTION, out)
+
+    assert len(spread(squares, ask, QUESTION, out, show=meanwhile).rows) == 2
+    assert refused
+
+
+def test_a_worker_computes_in_one_thread() -> None:
+    ((_, (threads, pid)),) = run_jobs(threads_of_xla, [None], Where(1))
+    assert pid != os.getpid()
+    assert threads == 1
+
+
+def test_a_worker_of_other_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    assert _work(abs, -1, versions()) == 1
+    refused = _work(abs, -1, versions() | {"jax": "0.0.1"})
+    assert isinstance(refused, Failed)
+    assert "other versions (jax" in refused.why
+    assert "here 0.0.1" in refused.why
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.cluster._CONNECT_S", 0.5)
+    with pytest.raises(ClusterError, match="no scheduler answers at tcp"):
+        list(run_jobs(abs, [-1], Where(scheduler="tcp://127.0.0.1:9")))
+    monkeypatch.setattr("server.cluster.available", lambda: False)
+    with pytest.raises(ClusterError, match=r"pip install '\.\[server,cluster\]'"):
+        list(run_jobs(abs, [-1], Where(2)))
+    assert list(run_jobs(abs, [-1])) == [(0, 1)]
+    assert Where().here is False
+    assert HERE.here
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[Path]:
+    """The file of a scheduler in a process of its own."""
+    file = tmp_path / "scheduler.json"
+    options = ["--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until(file.exists, process)
+        yield file
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("slurm", ["--cpus-per-task=2", "--mem=8G", "-t 02:00:00", "-p long"]),
+        ("pbs", ["select=1:ncpus=2:mem=8", "walltime=02:00:00", "-q long"]),
+    ],
+)
+def test_a_job_script_starts_workers_that_do_jobs(
+    kind: str, expected: list[str], scheduler: Path, tmp_path: Path
+) -> None:
+    """There is no batch system here: what it would run is run, but for its address."""
+    asked = ["--cores", "2", "--hours", "2", "--queue", "long", "--before", "module x"]
+    script = subprocess.run(
+        [sys.executable, str(BATCH), kind, *asked, "--dry-run"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    ).stdout
+    assert all(line in script for line in expected), script
+    assert script.index("module x\n") < script.index(sys.executable)
+    line = next(line for line in script.splitlines() if "dask_worker" in line)
+    address = next(word for word in shlex.split(line) if word.startswith("tcp://"))
+    command = line.replace(address, f"--scheduler-file {scheduler}")
+    worker = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PATH},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        where = Where(scheduler_file=str(scheduler))
+        found = spread(squares, jobs(tmp_path, range(4)), QUESTION, where=where)
+    finally:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    found.check()
+    assert list(found.rows["square"]) == [0, 1, 4, 9]
+    assert os.getpid() not in {pid for _, pid in begun(tmp_path)}
+
+
+def _until(there: Any, process: "subprocess.Popen[Any]", seconds: float = 60) -> None:
+    """Wait for something that a process will do."""
+    end = time.monotonic() + seconds
+    while not there():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
