@@ -9,6 +9,10 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 # Without compiling all of jax and scipy ahead: what is imported compiles itself.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
+# Containers tell Python to keep no compiled modules: each of the hundreds of processes
+# that tests start would compile all of jax for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Threads of small solves wait for each other on few cores.
 export OPENBLAS_NUM_THREADS ?= 1
 
@@ -28,8 +32,10 @@ test: lint $(VENV)/.services $(HUMAN)/.ready ## lint, then all tests but the slo
 validate: $(VENV)/.services $(HUMAN)/.ready ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200
 
-bench: $(VENV)/.services $(HUMAN)/.ready ## run every benchmark
-	$(BIN)/python benchmarks/evaluations.py
+bench: $(VENV)/.services $(VENV)/.bench $(HUMAN)/.ready ## run every benchmark
+	$(BIN)/python -m benchmarks.evaluations
+	$(BIN)/python -m benchmarks.whole_studies
+	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python benchmarks/six_components.py
 	$(BIN)/python benchmarks/plot_six_components.py
 	$(BIN)/python benchmarks/sessions_to_recovery.py
@@ -44,6 +50,7 @@ bench: $(VENV)/.services $(HUMAN)/.ready ## run every benchmark
 	$(BIN)/python -m benchmarks.frames
 	$(BIN)/python -m benchmarks.analysing
 	$(BIN)/python -m benchmarks.dashboard
+	$(BIN)/python -m benchmarks.start_up
 
 docs: $(VENV)/.dev ## build the documentation: docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -W -n -b html docs docs/_build/html
@@ -71,6 +78,12 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "Installing Penchant and its test tools into $(VENV) (once) ..."
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.server
+
+# PyTorch, some GB: only for what benchmarks compare with.
+$(VENV)/.bench: setup.cfg pyproject.toml $(VENV)/.dev
+	@echo "Installing PyTorch into $(VENV) (once; some minutes) ..."
+	$(PIP) --editable '.[bench]'
+	@touch $@
 
 # What tests work with beside Python; they start their own, on ports of their own.
 $(VENV)/.services: tests/services.sh $(VENV)/.dev

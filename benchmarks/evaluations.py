@@ -1,111 +1,209 @@
-"""Subjects trained and tested per second: one compiled call against a NumPy loop.
+"""Subjects trained and tested per second, beside PyTorch and beside the machine.
 
-    python benchmarks/evaluations.py [--repeats 15]
+    python -m benchmarks.evaluations [--turns 7] [--seconds 3] [kernel relu spiking]
 
-Both do the same work for a generation of 32 candidates: random MLP labelling
-made uniform over 512 reference stimuli, fresh stimuli, a fresh kernel-ridge
-subject (100 features, 30 training and 50 test stimuli), its relative error.
-They take turns in one process, so that whatever else the machine does falls on
-both; the ratio of each turn is reported as median and range.
+One compiled program for a whole generation against the per-subject loop of
+`per_subject_loop.py`, taking turns in one run on the same cores; a ratio each turn.
+The loop is run twice: with the work that ours does, and as the paper does it, with a
+Sinkhorn divergence in place of labels distributed by construction. The floors are those
+of `floors.py`, measured in the same run. Needs the extra ``bench``. On a GPU it is the
+same program; the loop stays on the CPU and its ratio is left out.
 """
 
 import argparse
+import json
+import os
 import time
-from itertools import pairwise
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.floors import FLOORS, Machine, measure
 from meta_learner.assignment import Design, draw_assignments
 from meta_learner.families import MLP
-from meta_learner.labelling import REFERENCE_STIMULI, Labeller
+from meta_learner.labelling import Labeller
+from meta_learner.scoring import session_error
+from server.compile_cache import keep_compiled
 from simulated_subjects.individual import run_sessions
 from simulated_subjects.kernel_ridge import KernelRidge
+from simulated_subjects.learner import Learner
+from simulated_subjects.relu_network import ReluNetwork
 from simulated_subjects.responses import Graded
+from simulated_subjects.spiking_network import SpikingNetwork
+from stimuli import random_keys
+from stimuli.phase_difference import PhaseDifference
+from stimuli.space import StimulusSpace
 from stimuli.sphere import Sphere
 
-POPULATION = 32
+RESULTS = Path(__file__).parent / "results" / "evaluations.json"
 DESIGN = Design(30, 50, shared_stimuli=False)
-LABELLER = Labeller(Sphere(), MLP(), "exact")
-LEARNER = KernelRidge()
-GENES = MLP().genes(Sphere())
-REFERENCE = np.asarray(Sphere().grid(REFERENCE_STIMULI))
 
 
-@jax.jit
-def compiled(theta: jax.Array, seed: jax.Array) -> jax.Array:
-    """Relative errors of a generation, (candidates,), in one compiled call."""
-    slots = jnp.zeros((POPULATION, 4), int).at[:, 2].set(jnp.arange(POPULATION))
-    drawn = draw_assignments(LABELLER, DESIGN, (), theta, slots, seed)
-    n = DESIGN.training_trials
-    births = jax.random.split(jax.random.key(seed), POPULATION)
-    y = jnp.take_along_axis(drawn.y, drawn.order, 1)
-    answers, _ = run_sessions(LEARNER, Graded(), births, drawn.x, drawn.order, y[:, :n])
-    return jnp.mean((answers - y[:, n:]) ** 2, 1) / jnp.var(y[:, n:], 1)
+class Subject(NamedTuple):
+    """What is evaluated: ``blocks`` of ``together`` individuals in a call."""
+
+    learner: Learner
+    space: StimulusSpace
+    blocks: int
+    together: int
 
 
-def plain(theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same, one subject after the other, in NumPy."""
-    return np.array([_one(genes, rng) for genes in theta])
+SUBJECTS = {
+    "kernel": Subject(KernelRidge(), Sphere(), 64, 64),
+    "relu": Subject(ReluNetwork(), Sphere(), 4, 32),
+    "spiking": Subject(SpikingNetwork(), PhaseDifference(), 2, 4),
+}
 
 
-def _one(theta: np.ndarray, rng: np.random.Generator) -> float:
-    x = rng.standard_normal((DESIGN.training_stimuli + DESIGN.test_stimuli, 3))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    reference = np.sort(_mlp(theta, REFERENCE))
-    n = len(reference)
-    y = np.interp(_mlp(theta, x), reference, (2 * np.arange(n) + 1) / n - 1)
-    inputs = rng.standard_normal((3, LEARNER.features))
-    hidden = np.maximum(x @ inputs, 0) / np.sqrt(LEARNER.features)
-    train = hidden[: DESIGN.training_stimuli]
-    gram = train @ train.T + LEARNER.penalty * np.eye(len(train))
-    readout = train.T @ np.linalg.solve(gram, y[: len(train)])
-    tested = y[len(train) :]
-    answers = np.clip(hidden[len(train) :] @ readout, -1, 1)
-    return float(np.mean((answers - tested) ** 2) / np.var(tested))
+def generation(subject: Subject) -> Callable[[int], jax.Array]:
+    """A compiled generation: median relative error of individuals, by seed."""
+    family = MLP()
+    labeller = Labeller(subject.space, family, "standardised")
+    genes = family.genes(subject.space)
+    together = subject.together if jax.default_backend() == "cpu" else 0
+
+    def block(key: jax.Array) -> jax.Array:
+        n = DESIGN.training_trials
+        size = together or subject.blocks * subject.together
+        theta_key, seed_key, born_key = jax.random.split(key, 3)
+        theta = jax.random.normal(theta_key, (size, genes))
+        slots = jnp.zeros((size, 4), int).at[:, 2].set(jnp.arange(size))
+        seed = jax.random.bits(seed_key)
+        drawn = draw_assignments(labeller, DESIGN, (), theta, slots, seed)
+        y = jnp.take_along_axis(drawn.y, drawn.order, 1)
+        answers, there = run_sessions(
+            subject.learner,
+            Graded(),
+            jax.random.split(born_key, size),
+            drawn.x,
+            drawn.order,
+            y[:, :n],
+        )
+        error, _, variance = jax.vmap(session_error)(
+            drawn.y[:, n:], drawn.order[:, n:] - n, answers, there
+        )
+        return error / variance
+
+    @jax.jit
+    def errors(seed: jax.Array) -> jax.Array:
+        keys = jax.random.split(
+            random_keys.key(seed), subject.blocks if together else 1
+        )
+        return jnp.median(jax.lax.map(block, keys))
+
+    return lambda seed: errors(jnp.uint32(seed)).block_until_ready()
 
 
-def _mlp(theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    start, widths = 0, (3, 16, 16, 1)
-    for layer, (i, o) in enumerate(pairwise(widths)):
-        block = theta[start : start + (i + 1) * o].reshape(i + 1, o)
-        start += (i + 1) * o
-        x = (x @ block[:-1] + block[-1]) * np.sqrt(2 / (i + 1))
-        x = np.maximum(x, 0) if layer < 2 else x
-    return x[:, 0]
+def loops(name: str) -> dict[str, Callable[[], float]]:
+    """The PyTorch loop's evaluation of one subject, with either distribution."""
+    import torch
+
+    from benchmarks import per_subject_loop as loop
+
+    space = SUBJECTS[name].space
+    labelling = loop.perceptron(len(space.features), 16, 16, 1)
+    reference = torch.tensor(np.array(space.grid(loop.REFERENCE)))
+    sample = loop.circle if name == "spiking" else loop.sphere
+    learn = getattr(loop, name)
+    return {
+        distribution: lambda distribution=distribution: loop.evaluate(  # type: ignore[misc]
+            learn, sample, labelling, reference, distribution
+        )
+        for distribution in ("standardised", "sinkhorn")
+    }
+
+
+def _settle_threads(evaluate: Callable[[], float], seconds: float) -> None:
+    """Let PyTorch have as many threads as serve it best, one or all."""
+    import torch
+
+    def speed(threads: int) -> float:
+        torch.set_num_threads(threads)
+        evaluate()
+        return rate(lambda _: evaluate(), 1, seconds / 2)
+
+    best = max((1, len(os.sched_getaffinity(0))), key=speed)
+    torch.set_num_threads(best)
+    print(f"  PyTorch with {best} threads", flush=True)
+
+
+def rate(evaluate: Callable[[int], Any], at_once: int, seconds: float) -> float:
+    """Evaluations per second, for about so many seconds."""
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        evaluate(calls)
+        calls += 1
+    return calls * at_once / (time.perf_counter() - start)
+
+
+def compare(name: str, turns: int, seconds: float, machine: Machine) -> dict[str, Any]:
+    """Rates and ratios of each turn, and the floors."""
+    subject = SUBJECTS[name]
+    ours, at_once = generation(subject), subject.blocks * subject.together
+    print(f"{name}: median relative error {float(ours(0)):.3f}", flush=True)
+    plain = loops(name) if jax.default_backend() == "cpu" else {}
+    if plain:
+        _settle_threads(plain["standardised"], seconds)
+    found: dict[str, Any] = {"ours": [], **{kind: [] for kind in plain}, "floor": []}
+    for turn in range(turns):
+        found["ours"].append(
+            rate(lambda i, turn=turn: ours(turn * 1000 + i), at_once, seconds)  # type: ignore[misc]
+        )
+        for kind, one in plain.items():
+            found[kind].append(rate(lambda _, one=one: one(), 1, seconds))  # type: ignore[misc]
+        found["floor"].append(FLOORS[name](machine, seconds / 4).per_second)
+    floors = FLOORS[name](machine, seconds)
+    found["parts_us"] = floors.parts
+    found["arithmetic"], found["bytes"] = floors.arithmetic, floors.bytes
+    return found
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print median, least and greatest of each rate and ratio."""
+
+    def words(values: Any) -> str:
+        low, middle, high = np.quantile(values, (0, 0.5, 1))
+        return f"{middle:,.3g} ({low:,.3g} to {high:,.3g})"
+
+    ours = np.array(found["ours"])
+    print(f"  ours {words(ours)} a second")
+    for kind in ("standardised", "sinkhorn"):
+        if kind in found:
+            print(
+                f"  PyTorch, {kind}: {words(found[kind])}; ratio "
+                f"{words(ours / found[kind])}"
+            )
+    print(f"  achievable floor {words(found['floor'])}; share of it", end=" ")
+    print(words(ours / found["floor"]))
+    for floor in ("arithmetic", "bytes"):
+        print(
+            f"  floor by {floor} alone {found[floor]:,.3g}; share "
+            f"{words(ours / found[floor])}"
+        )
+    parts = ", ".join(f"{k} {v:.3g}" for k, v in found["parts_us"].items())
+    print(f"  its parts, microseconds: {parts}", flush=True)
 
 
 def main() -> None:
-    """Take turns, print rates and the ratio of each turn."""
+    """Compare, print, and keep what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=15)
-    repeats = parser.parse_args().repeats
-    rng = np.random.default_rng(0)
-    theta = rng.standard_normal((POPULATION, GENES)).astype(np.float32)
-    errors = compiled(theta, jnp.uint32(0)), plain(theta, rng)  # compile, warm up
-    print("median relative error, compiled and plain:", *np.median(errors, 1).round(3))
-    rates = np.array([_turn(theta, i, rng) for i in range(repeats)])
-    ratio = rates[:, 0] / rates[:, 1]
-    print(f"compiled {np.median(rates[:, 0]):,.0f} subjects/s")
-    print(f"plain    {np.median(rates[:, 1]):,.0f} subjects/s")
-    print(
-        f"ratio    {np.median(ratio):.1f} (from {ratio.min():.1f} to {ratio.max():.1f})"
-    )
-
-
-def _turn(
-    theta: np.ndarray, i: int, rng: np.random.Generator, calls: int = 10
-) -> tuple[float, float]:
-    start = time.perf_counter()
-    for call in range(calls):
-        compiled(theta, jnp.uint32(i * calls + call)).block_until_ready()
-    middle = time.perf_counter()
-    for _ in range(calls):
-        plain(theta, rng)
-    end = time.perf_counter()
-    work = calls * POPULATION
-    return work / (middle - start), work / (end - middle)
+    parser.add_argument("subjects", nargs="*", default=[*SUBJECTS])
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    asked = parser.parse_args()
+    keep_compiled()
+    machine = measure()
+    print(machine)
+    every = {}
+    for name in asked.subjects:
+        every[name] = compare(name, asked.turns, asked.seconds, machine)
+        report(every[name])
+    kept = {"device": machine.name, "machine": machine._asdict(), "subjects": every}
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":
