@@ -2,8 +2,9 @@
 
     python -m benchmarks.evaluations [--turns 7] [--seconds 3] [kernel relu spiking]
 
-One compiled program for a whole generation against the per-subject loop of
-`per_subject_loop.py`, taking turns in one run on the same cores; a ratio each turn.
+One compiled program for whole generations, in a process of one thread for each core
+as `penchant sweep` runs it, against the per-subject loop of `per_subject_loop.py`, with
+one thread or all, whichever is faster. They take turns on the same cores; a ratio a turn.
 The loop is run twice: with the work that ours does, and as the paper does it, with a
 Sinkhorn divergence in place of labels distributed by construction. The floors are those
 of `floors.py`, measured in the same run. Needs the extra ``bench``. On a GPU it is the
@@ -11,10 +12,13 @@ same program; the loop stays on the CPU and its ratio is left out.
 """
 
 import argparse
+import contextlib
 import json
+import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +31,7 @@ from meta_learner.assignment import Design, draw_assignments
 from meta_learner.families import MLP
 from meta_learner.labelling import Labeller
 from meta_learner.scoring import session_error
+from server.cluster import ONE_THREAD
 from server.compile_cache import keep_compiled
 from simulated_subjects.individual import run_sessions
 from simulated_subjects.kernel_ridge import KernelRidge
@@ -66,11 +71,14 @@ def generation(subject: Subject) -> Callable[[int], jax.Array]:
     genes = family.genes(subject.space)
     together = subject.together if jax.default_backend() == "cpu" else 0
 
-    def block(key: jax.Array) -> jax.Array:
+    size = together or subject.blocks * subject.together
+    blocks = subject.blocks if together else 1
+    # Of each block its own: of labellings that stay, XLA would keep what it can.
+    every = jax.random.normal(random_keys.key(0), (blocks, size, genes))
+
+    def block(theta: jax.Array, key: jax.Array) -> jax.Array:
         n = DESIGN.training_trials
-        size = together or subject.blocks * subject.together
-        theta_key, seed_key, born_key = jax.random.split(key, 3)
-        theta = jax.random.normal(theta_key, (size, genes))
+        seed_key, born_key = jax.random.split(key)
         slots = jnp.zeros((size, 4), int).at[:, 2].set(jnp.arange(size))
         seed = jax.random.bits(seed_key)
         drawn = draw_assignments(labeller, DESIGN, (), theta, slots, seed)
@@ -89,13 +97,11 @@ def generation(subject: Subject) -> Callable[[int], jax.Array]:
         return error / variance
 
     @jax.jit
-    def errors(seed: jax.Array) -> jax.Array:
-        keys = jax.random.split(
-            random_keys.key(seed), subject.blocks if together else 1
-        )
-        return jnp.median(jax.lax.map(block, keys))
+    def errors(every: jax.Array, seed: jax.Array) -> jax.Array:
+        keys = jax.random.split(random_keys.key(seed), blocks)
+        return jnp.median(jax.lax.map(lambda now: block(*now), (every, keys)))
 
-    return lambda seed: errors(jnp.uint32(seed)).block_until_ready()
+    return lambda seed: errors(every, jnp.uint32(seed)).block_until_ready()
 
 
 def loops(name: str) -> dict[str, Callable[[], float]]:
@@ -140,22 +146,51 @@ def rate(evaluate: Callable[[int], Any], at_once: int, seconds: float) -> float:
     return calls * at_once / (time.perf_counter() - start)
 
 
+def _work(name: str, pipe: Connection) -> None:
+    """In a process: evaluate for as many seconds as asked, and tell the rate."""
+    keep_compiled()
+    subject = SUBJECTS[name]
+    ours = generation(subject)
+    pipe.send(float(ours(0)))
+    while seconds := pipe.recv():
+        pipe.send(rate(ours, subject.blocks * subject.together, seconds))
+
+
+@contextlib.contextmanager
+def workers(name: str, number: int) -> Iterator[list[Connection]]:
+    """Processes that evaluate, of one thread each if there are several."""
+    spawn, before = multiprocessing.get_context("spawn"), dict(os.environ)
+    if number > 1:
+        os.environ.update(ONE_THREAD)
+    pipes = []
+    for _ in range(number):
+        ours, theirs = spawn.Pipe()
+        spawn.Process(target=_work, args=(name, theirs), daemon=True).start()
+        pipes.append(ours)
+    os.environ.clear()
+    os.environ.update(before)
+    error, *_ = [pipe.recv() for pipe in pipes]
+    print(f"{name}: median relative error {error:.3f}", flush=True)
+    yield pipes
+    for pipe in pipes:
+        pipe.send(0.0)
+
+
 def compare(name: str, turns: int, seconds: float, machine: Machine) -> dict[str, Any]:
     """Rates and ratios of each turn, and the floors."""
-    subject = SUBJECTS[name]
-    ours, at_once = generation(subject), subject.blocks * subject.together
-    print(f"{name}: median relative error {float(ours(0)):.3f}", flush=True)
-    plain = loops(name) if jax.default_backend() == "cpu" else {}
+    on_cpu = jax.default_backend() == "cpu"
+    plain = loops(name) if on_cpu else {}
     if plain:
         _settle_threads(plain["standardised"], seconds)
     found: dict[str, Any] = {"ours": [], **{kind: [] for kind in plain}, "floor": []}
-    for turn in range(turns):
-        found["ours"].append(
-            rate(lambda i, turn=turn: ours(turn * 1000 + i), at_once, seconds)  # type: ignore[misc]
-        )
-        for kind, one in plain.items():
-            found[kind].append(rate(lambda _, one=one: one(), 1, seconds))  # type: ignore[misc]
-        found["floor"].append(FLOORS[name](machine, seconds / 4).per_second)
+    with workers(name, machine.cores if on_cpu else 1) as pipes:
+        for _ in range(turns):
+            for pipe in pipes:
+                pipe.send(seconds)
+            found["ours"].append(sum(pipe.recv() for pipe in pipes))
+            for kind, one in plain.items():
+                found[kind].append(rate(lambda _, one=one: one(), 1, seconds))  # type: ignore[misc]
+            found["floor"].append(FLOORS[name](machine, seconds / 4).per_second)
     floors = FLOORS[name](machine, seconds)
     found["parts_us"] = floors.parts
     found["arithmetic"], found["bytes"] = floors.arithmetic, floors.bytes

@@ -126,7 +126,7 @@ def test_shuffled_answers_have_a_flat_spectrum_and_no_skill(
 ) -> None:
     for result in groups:
         assert np.abs(result.skill.null).max() < 0.2
-    # Three permutations of a group are few: those of all groups tell orders apart better.
+    # Three permutations of a group are few: those of all groups are taken together.
     medians = np.mean([result.spectrum["null_median"] for result in groups], axis=0)
     assert np.ptp(medians) < 0.25
 
