@@ -63,15 +63,9 @@ def result_of(
     by other versions, is not taken; nor one without its journal, if that is to be kept.
     """
     file, kept, journal = (folder / f"{one.name}.{s}" for s in ("toml", "json", "db"))
-    write_text(file, one.text)
+    if known := known_result(one, folder, asked):
+        return known
     sha256 = load(file).sha256
-    known = _known(kept)
-    if known and (known.sha256, known.how, known.versions) == (sha256, *asked[:2]):
-        if not asked.keep:
-            _take_away(journal)  # if killed before that, or kept before
-            return known
-        if journal.exists():
-            return known
     opened = _opened(journal) if journal.exists() else None
     if opened is None or (opened.sha256, _software(opened)) != (sha256, asked.versions):
         _take_away(journal)  # of the study file, subject or software as it was before
@@ -83,6 +77,19 @@ def result_of(
     if not asked.keep:
         _take_away(journal)
     return result
+
+
+def known_result(one: Simulated, folder: Path, asked: Asked) -> Result | None:
+    """What a simulated study found, if it was run before and is of use."""
+    file, kept, journal = (folder / f"{one.name}.{s}" for s in ("toml", "json", "db"))
+    write_text(file, one.text)
+    sha256, known = load(file).sha256, _known(kept)
+    if not known or (known.sha256, known.how, known.versions) != (sha256, *asked[:2]):
+        return None
+    if not asked.keep:
+        _take_away(journal)  # if killed before that, or kept before
+        return known
+    return known if journal.exists() else None
 
 
 def _read(where: Path, how: How) -> Result:

@@ -31,6 +31,7 @@ from analysis.certificate_results import (
     Asked,
     Result,
     Run,
+    known_result,
     result_of,
     versions_of,
 )
@@ -182,7 +183,7 @@ def _results(
     """Run what has not been run, and tell of the whole."""
     each = max(study.sessions, 1)
     total = len(every) * each
-    results = [_kept(one, folder, wanted) for one in every]
+    results = [known_result(one, folder, wanted) for one in every]
     missing = [number for number, result in enumerate(results) if result is None]
     done = len(every) - len(missing)
     show(STUDIES, "", done * each, total)
@@ -230,22 +231,6 @@ class _Task(NamedTuple):
     folder: Path
     asked: Asked
     run: Run
-
-
-class _NotThereError(Exception):
-    """A result that is not kept."""
-
-
-def _kept(one: Simulated, folder: Path, asked: Asked) -> Result | None:
-    """The result of a study that was run before."""
-
-    def missing(*_: object) -> None:
-        raise _NotThereError
-
-    try:
-        return result_of(one, folder, asked, missing, lambda _: None)
-    except _NotThereError:
-        return None
 
 
 def _run_elsewhere(task: _Task) -> Result:

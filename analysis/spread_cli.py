@@ -73,8 +73,10 @@ def shown(unit: str) -> "Iterator[Show]":
 
     class Rate(TextColumn):
         def render(self, task: Task) -> Text:
-            speed = task.speed or task.finished_speed
-            return Text(f"{60 * speed:.1f}/min" if speed else "")
+            done = task.completed - (task.fields["before"] or 0)
+            if not (done and task.elapsed):
+                return Text("")
+            return Text(f"{60 * done / task.elapsed:.1f}/min")
 
     bar = Progress(
         TextColumn("{task.description}"),
@@ -86,10 +88,12 @@ def shown(unit: str) -> "Iterator[Show]":
         speed_estimate_period=600,
     )
     with interruptible(), bar:
-        task = bar.add_task(unit, total=None, what="")
+        task = bar.add_task(unit, total=None, what="", before=None)
 
         def show(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, what=what)
+            before = bar.tasks[task].fields["before"]
+            before = done if before is None else before
+            bar.update(task, completed=done, total=total, what=what, before=before)
 
         yield show
 

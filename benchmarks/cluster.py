@@ -1,6 +1,6 @@
 """How much more do two workers do than one, and what does a death cost?
 
-    python -m benchmarks.cluster [--studies 24] [--turns 5]
+    python -m benchmarks.cluster [--studies 192] [--turns 5]
 
 The same studies by one worker and by two, in turns, so that a busy computer is fair to
 both. Timed from the first job that is handed to workers that have compiled, to the last
@@ -25,7 +25,7 @@ from typing import Any
 from analysis.sweep_grid import settings_of
 from server.cluster import Where, _client, _handed_out, cores, versions
 from server.spread import Job, Row, spread
-from server.sweep import jobs_of, run_block
+from server.sweep import TOGETHER, jobs_of, run_block
 
 OUT = Path("benchmarks/results/cluster.json")
 
@@ -43,7 +43,7 @@ test_stimuli = 50
 
 [search]
 population = 16
-generations = 10
+generations = 40
 
 [labelling]
 family = "basis"
@@ -74,7 +74,8 @@ def throughput(every: Sequence[Job], turns: int) -> dict[str, list[float]]:
     """Studies a second by one worker and by two, a number for each turn."""
     rates: dict[str, list[float]] = {"1": [], "2": []}
     function = partial(run_block, None)
-    arguments = [[job.about] for job in every]
+    abouts = [job.about for job in every]
+    arguments = [abouts[i : i + TOGETHER] for i in range(0, len(abouts), TOGETHER)]
     with _client(Where(1), 9) as one, _client(Where(2), 9) as two:
         clients = {"1": one, "2": two}
         for client in clients.values():  # every worker compiles
@@ -85,7 +86,7 @@ def throughput(every: Sequence[Job], turns: int) -> dict[str, list[float]]:
                 ).result()
         for turn in range(turns):
             for workers in ("1", "2") if turn % 2 else ("2", "1"):
-                names = [f"turn-{turn}"] * len(every)
+                names = [f"turn-{turn}"] * len(arguments)
                 begun = time.perf_counter()
                 found = list(
                     _handed_out(
@@ -93,7 +94,7 @@ def throughput(every: Sequence[Job], turns: int) -> dict[str, list[float]]:
                     )
                 )
                 seconds = time.perf_counter() - begun
-                assert len(found) == len(every)
+                assert len(found) == len(arguments)
                 rates[workers].append(len(every) / seconds)
                 print(f"{workers} workers: {rates[workers][-1]:.2f} studies/s")
     return rates
@@ -123,7 +124,7 @@ def death(every: Sequence[Job], folder: Path) -> dict[str, int]:
 def main() -> None:
     """Both, printed and kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=24)
+    parser.add_argument("--studies", type=int, default=192)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -139,7 +140,7 @@ def main() -> None:
             "studies_per_second": rates,
             "ratio_of_each_turn": ratios,
             "median_ratio": statistics.median(ratios),
-            "after_a_death": death(every, Path(folder)),
+            "after_a_death": death(every[:24], Path(folder)),
         }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(told, indent=2) + "\n")

@@ -4,7 +4,7 @@
 
 One compiled program for whole generations, in a process of one thread for each core
 as `penchant sweep` runs it, against the per-subject loop of `per_subject_loop.py`, with
-one thread or all, whichever is faster. They take turns on the same cores; a ratio a turn.
+one thread or all, whichever is faster. They take turns on the same cores.
 The loop is run twice: with the work that ours does, and as the paper does it, with a
 Sinkhorn divergence in place of labels distributed by construction. The floors are those
 of `floors.py`, measured in the same run. Needs the extra ``bench``. On a GPU it is the

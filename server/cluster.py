@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 import traceback
 from collections import deque
@@ -140,6 +141,10 @@ def _handed_out(
     note: Note,
 ) -> Iterator[tuple[int, Any]]:
     from distributed import Future, as_completed
+    from distributed.protocol.pickle import dumps
+
+    # Loaded in the worker once it computes in one thread: see `_work`.
+    packed = dumps(function)
 
     waiting, ours, run = deque(range(len(arguments))), versions(), uuid4().hex[:8]
     flying: dict[Future[Any], int] = {}
@@ -154,7 +159,7 @@ def _handed_out(
         while waiting and len(flying) < max(threads, 1):
             number = waiting.popleft()
             name = f"{names[number]}-{run}-{number}"
-            call = function, arguments[number], ours
+            call = packed, arguments[number], ours
             future = client.submit(_work, *call, key=name, pure=False)
             flying[future] = number
             over.add(future)
@@ -191,9 +196,9 @@ def _landed(future: "Future[Any]", result: Any) -> Any:
     return Failed(str(error) or type(error).__name__)
 
 
-def _work(function: Callable[[Any], Any], argument: Any, ours: dict[str, str]) -> Any:
+def _work(packed: bytes, argument: Any, ours: dict[str, str]) -> Any:
     """Run a job in a worker, in one thread and by the versions of who asked."""
-    # Read when XLA computes first, which is below.
+    # Read when XLA starts, which some modules that the function needs let it do.
     os.environ.update(ONE_THREAD)
     keep_compiled()
     theirs = versions()
@@ -203,7 +208,9 @@ def _work(function: Callable[[Any], Any], argument: Any, ours: dict[str, str]) -
             f"the worker on {socket.gethostname()} has other versions ({told}): "
             "install the same there and here"
         )
-    return _tried(function, argument)
+    from distributed.protocol.pickle import loads
+
+    return _tried(loads(packed), argument)
 
 
 def _tried(function: Callable[[Any], Any], argument: Any) -> Any:
@@ -255,6 +262,7 @@ def _local(workers: int) -> "Iterator[Client]":
     }
     with (
         dask.config.set(settings),
+        _deaf_to_interrupts() as hear,
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -266,7 +274,25 @@ def _local(workers: int) -> "Iterator[Client]":
         ) as cluster,
         Client(cluster) as client,
     ):
+        hear()
         yield client
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> "Iterator[Callable[[], None]]":
+    """Ctrl-C waits until workers are there, and does not reach them as they start."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def hear() -> None:
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        yield hear
+    finally:
+        hear()
 
 
 def dask_setup(_: object) -> None:

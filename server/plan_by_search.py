@@ -30,7 +30,7 @@ def generations_of(study: Study, most: int, lost: float = 0.0) -> list[int]:
             f"{most} sessions are fewer than a generation of each component takes: "
             f"expected {least} or more"
         )
-    budget = int(most * (1 - lost)) // sessions_of(study, 1)
+    budget = int(most * (1 - lost) / sessions_of(study, 1) + 1e-9)
     looked = [1]
     while looked[-1] < budget:
         looked.append(min(looked[-1] + max(1, looked[-1] // 2), budget))
@@ -43,7 +43,7 @@ def sessions_of(study: Study, generations: int, lost: float = 0.0) -> int:
     A share ``lost`` of them is run once more.
     """
     each = study.sessions_per_generation * study.file.study.components
-    return int(np.ceil(generations * each / (1 - lost)))
+    return int(np.ceil(generations * each / (1 - lost) - 1e-9))
 
 
 def recovered_by_search(

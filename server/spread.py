@@ -262,6 +262,6 @@ def _whole(path: Path, write: Callable[[Path], object]) -> None:
     """A file that is there as a whole or not at all, on the disk before it counts."""
     begun = path.with_name(f"_{path.name}.begun")  # Parquet readers pass it over
     write(begun)
-    with begun.open("rb") as file:
+    with begun.open("rb+") as file:
         os.fsync(file.fileno())
     begun.replace(path)

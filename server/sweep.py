@@ -52,9 +52,11 @@ def jobs_of(settings: Sequence[Setting], seeds: Sequence[int]) -> list[Job]:
                 "values": setting.values,
                 "seed": seed,
             },
-            setting.study.sha256,
+            # What runs by a journal takes long: each study is a part of its own.
+            setting.study.sha256 + ("" if whole else f" {seed}"),
         )
         for setting in settings
+        for whole in [runs_whole(setting.study)]
         for seed in seeds
     ]
 
@@ -65,9 +67,17 @@ def run_block(folder: str | None, jobs: Sequence[Mapping[str, Any]]) -> list[lis
     study = _study(first["study"], first["sha256"], folder)
     rows = run_studies(study, [job["seed"] for job in jobs])
     return [
-        [job["values"] | {"seed": job["seed"]} | row for row in own]
+        [_columns(job["values"]) | {"seed": job["seed"]} | row for row in own]
         for job, own in zip(jobs, rows, strict=True)
     ]
+
+
+def _columns(values: Mapping[str, Any]) -> Row:
+    """Numbers of one type: parts with whole ones and with others are read together."""
+    return {
+        key: float(value) if type(value) is int else value
+        for key, value in values.items()
+    }
 
 
 def run_studies(study: Study, seeds: Sequence[int]) -> list[list[Row]]:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from meta_learner.assignment import (
     Assignments,
@@ -37,6 +38,9 @@ from simulated_subjects.responses import ResponseModel
 _ON_CPU, _ON_ACCELERATOR = 64, 64
 """Sessions that run side by side on a CPU, whose caches hold no more, and studies that
 do on an accelerator."""
+
+_RARE = 1e-3
+"""Sessions without an error in a study, above which they are reckoned with."""
 
 Names = jax.Array
 """Checksums of session names, of which individuals are born.
@@ -120,6 +124,13 @@ def _journalled(study: Study) -> str:
             f"search.method {file.search.method} does not run as a whole: expected an "
             "evolution strategy, such as DES or CMA_ES"
         )
+    if study.null:
+        return "a null has no subject to simulate: it runs by its journal"
+    if _may_be_unusable(study):
+        return (
+            "simulated_responses.omission is so large that sessions may have no error "
+            "and be run again: such a study does not run as a whole"
+        )
     if file.allocation.replicate_above is not None:
         return (
             "allocation.replicate_above gives candidates subjects one by one: such a "
@@ -128,24 +139,40 @@ def _journalled(study: Study) -> str:
     return ""
 
 
+def _may_be_unusable(study: Study) -> bool:
+    """Whether a session without an error is to be expected at all."""
+    omission = float(getattr(study.responses, "omission", 0.0))
+    repeats = study.design.test_repeats
+    scored = binom.sf(1 if repeats > 1 else 0, repeats, 1 - omission)
+    unusable = binom.cdf(1, study.design.test_stimuli, scored)
+    return bool(unusable * study.sessions > _RARE)
+
+
 def run_whole(recipe: Recipe, seeds: Sequence[int]) -> WholeStudies:
     """Run the studies of ``seeds`` to their end, or to ``recipe.generations``.
 
-    A session that cannot be scored leaves its candidate unscored; a journalled study
-    would ask for another. Compiled once for a recipe and a number of seeds.
+    Where several subjects learn a candidate, a later session whose labels come out all
+    the same is left out; a journal would ask for another. Compiled once for a recipe,
+    whatever the number of seeds.
     """
-    together = _together(recipe)
-    # Filled up: a rest would be compiled by itself, and run beside the others.
-    filled = [*seeds, *[seeds[0]] * (-len(seeds) % together)]
-    whole = _run(recipe, jnp.asarray(filled, jnp.uint32), _names(recipe), together)
-    cut: WholeStudies = jax.tree.map(lambda leaf: leaf[: len(seeds)], whole)
-    return cut
+    together = _together(recipe, len(seeds))
+    # One shape for any number of seeds: the last block is filled up.
+    filled = np.array([*seeds, *[seeds[0]] * (-len(seeds) % together)], np.uint32)
+    names = jnp.asarray(_names(recipe))
+    blocks = [
+        jax.device_get(_run(recipe, jnp.asarray(block), names))
+        for block in filled.reshape(-1, together)
+    ]
+    whole: WholeStudies = jax.tree.map(
+        lambda *leaves: jnp.asarray(np.concatenate(leaves)[: len(seeds)]), *blocks
+    )
+    return whole
 
 
-def _together(recipe: Recipe) -> int:
-    """Studies side by side: on a CPU as many as its caches hold, else all."""
+def _together(recipe: Recipe, studies: int) -> int:
+    """Studies side by side: on a CPU as many as its caches hold."""
     if jax.default_backend() != "cpu":
-        return _ON_ACCELERATOR
+        return min(_ON_ACCELERATOR, studies)
     return max(2, _ON_CPU // (recipe.search.population * len(recipe.groups)))
 
 
@@ -165,13 +192,9 @@ def _names(recipe: Recipe) -> NDArray[np.uint32]:
     return names
 
 
-@partial(jax.jit, static_argnums=(0, 3))
-def _run(recipe: Recipe, seeds: jax.Array, names: Names, together: int) -> WholeStudies:
-    side_by_side = jax.vmap(lambda seed: _study(recipe, seed, names))
-    blocks = jax.lax.map(side_by_side, seeds.reshape(-1, together))
-    whole: WholeStudies = jax.tree.map(
-        lambda leaf: leaf.reshape(len(seeds), *leaf.shape[2:]), blocks
-    )
+@partial(jax.jit, static_argnums=0)
+def _run(recipe: Recipe, seeds: jax.Array, names: Names) -> WholeStudies:
+    whole: WholeStudies = jax.vmap(lambda seed: _study(recipe, seed, names))(seeds)
     return whole
 
 
@@ -212,7 +235,7 @@ def _generation(
     theta, state = search.ask(state, named_key(seed, "ask", component, generation))
     cost = penalties(recipe.labeller, series, theta)
 
-    def run(candidates: jax.Array, attempt: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def run(candidates: jax.Array, attempt: jax.Array) -> tuple[jax.Array, ...]:
         places = jnp.stack(
             jnp.broadcast_arrays(component, generation, candidates, attempt), -1
         )
@@ -222,20 +245,24 @@ def _generation(
 
     every = jnp.arange(search.population)
     # In a loop: XLA on few cores hangs where two solvers run at once.
-    attempts = jax.lax.map(partial(run, every), jnp.arange(recipe.subjects))
+    *attempts, constant = jax.lax.map(partial(run, every), jnp.arange(recipe.subjects))
     errors, noise = _averaged(*attempts)
+    # Labels all the same: known without any subject to be no better than the mean.
+    settled = constant[0][:, None]
+    errors, noise = jnp.where(settled, 1.0, errors), jnp.where(settled, 0.0, noise)
     if recipe.re_evaluated:
         losses = meta_losses(objective, errors, noise, cost)
         elites = jnp.argsort(losses)[: recipe.re_evaluated]
-        again = run(elites, jnp.asarray(recipe.subjects))
+        *again, _ = run(elites, jnp.asarray(recipe.subjects))
         known = errors[elites], noise[elites]
         better = _averaged(
             jnp.stack([known[0], again[0]]),
             jnp.stack([known[1], again[1]]),
             (recipe.subjects, 1),
         )
-        errors = errors.at[elites].set(better[0])
-        noise = noise.at[elites].set(better[1])
+        kept = settled[elites]
+        errors = errors.at[elites].set(jnp.where(kept, 1.0, better[0]))
+        noise = noise.at[elites].set(jnp.where(kept, 0.0, better[1]))
     losses = meta_losses(objective, errors, noise, cost)
     after = search.tell_scored(state, theta, losses)
     if state.inner is not None:
@@ -266,8 +293,11 @@ def _sessions(
     theta: jax.Array,
     places: jax.Array,
     names: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Errors, as they count, and their standard errors, both (candidates, groups)."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Errors, as they count, and their standard errors, both (candidates, groups).
+
+    And whether the labels tested are all the same, (candidates,).
+    """
     drawn = draw_assignments(
         recipe.labeller, recipe.design, series, theta, places, seed
     )
@@ -280,7 +310,8 @@ def _sessions(
         # One group after the other, as above.
         x = drawn.x + 0 * jnp.nan_to_num(error.sum())
         drawn = drawn._replace(x=x)
-    return jnp.stack(errors, -1), jnp.stack(noise, -1)
+    constant = jnp.ptp(drawn.y[:, recipe.design.training_stimuli :], axis=1) == 0
+    return jnp.stack(errors, -1), jnp.stack(noise, -1), constant
 
 
 def _group(
@@ -305,9 +336,4 @@ def _group(
         tested, drawn.order[:, trained:] - n, *answers
     )
     counted = recipe.objective.counted
-    # Labels all the same: known without any subject to be no better than the mean.
-    constant = jnp.ptp(tested, axis=1) == 0
-    return (
-        jnp.where(constant, 1.0, counted(error, variance)),
-        jnp.where(constant, 0.0, counted(noise, variance)),
-    )
+    return counted(error, variance), counted(noise, variance)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from cluster_jobs import begun, squares, threads_of_xla
+from distributed.protocol.pickle import dumps
 
 from server.cluster import (
     DEATHS,
@@ -175,8 +176,8 @@ def test_a_worker_computes_in_one_thread() -> None:
 def test_a_worker_of_other_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
-    assert _work(abs, -1, versions()) == 1
-    refused = _work(abs, -1, versions() | {"jax": "0.0.1"})
+    assert _work(dumps(abs), -1, versions()) == 1
+    refused = _work(dumps(abs), -1, versions() | {"jax": "0.0.1"})
     assert isinstance(refused, Failed)
     assert "other versions (jax" in refused.why
     assert "here 0.0.1" in refused.why

@@ -65,7 +65,7 @@ KINDS = {
         study_text(
             session='response = "choice"\ntest_repeats = 2\n'
             "psychometric = { slope = 3.0, lapse = 0.05 }",
-            responses="lapse = 0.1\nomission = 0.02",
+            responses="lapse = 0.1",
         )
     ),
     "noise, two subjects each": longer(
@@ -108,6 +108,19 @@ def test_whole_studies_find_what_journalled_ones_find(kind: str) -> None:
         for number, component in enumerate(found):
             end = whole.standing[i, number, -1]
             assert jnp.array_equal(component.theta, end)
+
+
+def test_labellings_that_a_session_cannot_tell_from_a_constant() -> None:
+    text = PLAIN.replace('family = "linear"', 'family = "mlp"\nhidden = [2]')
+    text = text.replace("test_stimuli = 6", "test_stimuli = 2")
+    study = small_study(text.replace("[labelling]", "re_evaluate = 2\n[labelling]"))
+    whole, x = run_whole(recipe_of(study), range(1, 7)), study.labeller.space.grid(64)
+    for i, seed in enumerate(range(1, 7)):
+        (state,) = course(seeded(study, seed), [sys.maxsize])
+        found = jax.tree.map(lambda leaf, i=i: leaf[i], whole.series)
+        labels = study.labeller.component_labels(found, x)
+        journalled = study.labeller.component_labels(state.series, x)
+        assert np.abs(labels - journalled).max() < 1e-4
 
 
 def test_over_sockets_it_is_the_same_study(journal: Journal) -> None:
@@ -159,7 +172,7 @@ def test_what_needs_a_journal_is_refused(changed: str, message: str | None) -> N
     text = PLAIN.replace('family = "linear"\n', 'family = "basis"\n')
     if message is None:
         text += "\n[allocation]\nreplicate_above = 0.3\nmost_subjects = 3\n"
-        message = "does not run as a whole"
+        message = "replicate_above"
     else:
         text = text.replace("[labelling]", changed + "[labelling]")
     with pytest.raises(ValueError, match=message):

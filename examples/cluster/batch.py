@@ -12,6 +12,7 @@ the job script names its Python, so that must lie where all nodes see it.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -65,6 +66,11 @@ def main() -> int:
         at = own.index("--")
         own, command = own[:at], own[at + 1 :]
     asked = options().parse_args(own)
+    if min(asked.jobs, asked.cores, asked.memory, asked.hours) < 1:
+        sys.exit("--jobs, --cores, --memory and --hours are 1 or more")
+    submit = {"slurm": "sbatch", "pbs": "qsub"}[asked.kind]
+    if not asked.dry_run and not shutil.which(submit):
+        sys.exit(f"there is no {submit} here: run this where batch jobs are submitted")
     with cluster_of(asked) as cluster:
         if asked.dry_run:
             print(cluster.job_script())
