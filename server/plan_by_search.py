@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meta_learner.assignment import Design
 from meta_learner.labelling import REFERENCE_STIMULI, Labeller, Series
+from meta_learner.null import null_labels
 from meta_learner.subject_model import SubjectModel
 from server.study_file import Study
 from server.whole_studies import recipe_of, run_whole
@@ -78,8 +79,8 @@ def recovered_by_search(
 
 
 def _coefficients(labeller: Labeller, model: SubjectModel, series: Series) -> Floats:
-    x = labeller.space.grid(REFERENCE_STIMULI)
-    labels = np.asarray(_labels(labeller, series, x), np.float64)
+    x = jnp.asarray(labeller.space.grid(REFERENCE_STIMULI))
+    labels = np.asarray(null_labels(labeller, series, x), np.float64)
     # Orthonormal on the grid, save for what it is coarse: by least squares.
     functions = np.asarray(model.basis(x), np.float64)
     rows, *_ = np.linalg.lstsq(functions, labels.reshape(-1, len(x)).T, rcond=None)
@@ -87,12 +88,3 @@ def _coefficients(labeller: Labeller, model: SubjectModel, series: Series) -> Fl
     spread: Floats = np.maximum(labels.std(-1), 1e-12)
     unit: Floats = rows / np.maximum(spread, np.linalg.norm(rows, axis=-1))[..., None]
     return unit
-
-
-@partial(jax.jit, static_argnums=0)
-def _labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
-    """Labels of each study's components, ``(studies, components, stimuli)``."""
-    each: jax.Array = jax.lax.map(
-        lambda one: labeller.component_labels(one, jnp.asarray(x)), series
-    )
-    return each

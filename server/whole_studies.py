@@ -88,7 +88,8 @@ def recipe_of(study: Study) -> Recipe:
     """The recipe of a study.
 
     Raises ``ValueError`` for one that only runs by its journal: whose search is no
-    evolution strategy on its own, or which gives noisy candidates more subjects.
+    evolution strategy on its own, which gives noisy candidates more subjects, or whose
+    subjects leave so much out that sessions are run again.
     """
     if why := _journalled(study):
         raise ValueError(why)
