@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,13 @@ class Failed:
 
     why: str
     trace: str = ""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a job returned, or how it failed, once it ran to its end."""
+
+    of: Any
 
 
 def cores() -> int:
@@ -167,7 +175,8 @@ def _handed_out(
         landed = []
         if flying and _ready(over):
             for future, result in over.next_batch(block=False):
-                landed.append((flying.pop(future), _landed(future, result)))
+                landed.append((flying.pop(future), _landed(result)))
+                future.release()  # nobody runs it again if its worker dies now
 
 
 def _ready(over: Any) -> bool:
@@ -178,25 +187,28 @@ def _ready(over: Any) -> bool:
     return bool(over.has_ready())
 
 
-def _landed(future: "Future[Any]", result: Any) -> Any:
-    """What a job that is over brought."""
+def _landed(brought: Any) -> Any:
+    """What a job that is over brought: a `_Result`, or how Dask ended it.
+
+    Its future may say otherwise by now: that the worker died, and the result with it.
+    """
     from distributed import KilledWorker
 
-    if future.status == "finished":
-        return result
-    if future.status in ("cancelled", "lost"):
+    if isinstance(brought, _Result):
+        return brought.of
+    if isinstance(brought, CancelledError):
         raise ClusterError(
             "the scheduler is gone: what is done is kept, and the same command goes on "
             "from there once a scheduler runs"
         )
-    error = future.exception()
+    _, error, _ = brought
     if isinstance(error, KilledWorker):
         died = error.allowed_failures + 1
         return Failed(f"{died} workers died while they ran it")
     return Failed(str(error) or type(error).__name__)
 
 
-def _work(packed: bytes, argument: Any, ours: dict[str, str]) -> Any:
+def _work(packed: bytes, argument: Any, ours: dict[str, str]) -> _Result:
     """Run a job in a worker, in one thread and by the versions of who asked."""
     # Read when XLA starts, which some modules that the function needs let it do.
     os.environ.update(ONE_THREAD)
@@ -204,13 +216,15 @@ def _work(packed: bytes, argument: Any, ours: dict[str, str]) -> Any:
     theirs = versions()
     if differing := [name for name in ours if ours[name] != theirs[name]]:
         told = ", ".join(f"{n} {theirs[n]}, here {ours[n]}" for n in differing)
-        return Failed(
-            f"the worker on {socket.gethostname()} has other versions ({told}): "
-            "install the same there and here"
+        return _Result(
+            Failed(
+                f"the worker on {socket.gethostname()} has other versions ({told}): "
+                "install the same there and here"
+            )
         )
     from distributed.protocol.pickle import loads
 
-    return _tried(loads(packed), argument)
+    return _Result(_tried(loads(packed), argument))
 
 
 def _tried(function: Callable[[Any], Any], argument: Any) -> Any:

@@ -80,11 +80,16 @@ def test_a_killed_worker_costs_only_what_it_had_under_way(tmp_path: Path) -> Non
     assert (twice[0], killed[0]) in noted  # and nobody else's
 
 
-def test_bad_jobs_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("look_s", [0.02, 0.7])
+def test_bad_jobs_are_named_and_the_others_go_on(
+    look_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a job's worker dies after its result came, before it is looked at."""
+    monkeypatch.setattr("server.cluster._LOOK_S", look_s)
     (tmp_path / "bad").touch()
     out = tmp_path / "out"
     every = [
-        *jobs(tmp_path, [0], dies=True),
+        *jobs(tmp_path, [0], dies=True, seconds=0.2),
         *jobs(tmp_path, [1], raises=True),
         *jobs(tmp_path, range(2, 6)),
     ]
@@ -176,8 +181,8 @@ def test_a_worker_computes_in_one_thread() -> None:
 def test_a_worker_of_other_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, os.environ.get(name, "1"))
-    assert _work(dumps(abs), -1, versions()) == 1
-    refused = _work(dumps(abs), -1, versions() | {"jax": "0.0.1"})
+    assert _work(dumps(abs), -1, versions()).of == 1
+    refused = _work(dumps(abs), -1, versions() | {"jax": "0.0.1"}).of
     assert isinstance(refused, Failed)
     assert "other versions (jax" in refused.why
     assert "here 0.0.1" in refused.why
