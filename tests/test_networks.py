@@ -19,6 +19,7 @@ from scipy.stats import chisquare
 
 from meta_learner.convolution import CNN
 from simulated_subjects.convolutional_network import ConvolutionalNetwork
+from simulated_subjects.layers import weighted
 from simulated_subjects.learner import Learner
 from simulated_subjects.mushroom_body import MushroomBody
 from simulated_subjects.relu_network import ReluNetwork
@@ -53,6 +54,34 @@ def born(learner: Any, x: Any) -> Any:
 
 
 # What all networks do
+
+
+@pytest.mark.parametrize("inputs", [3, 20])
+@pytest.mark.parametrize("outputs", [1, 7])
+def test_a_layer_is_the_product_of_matrices_and_so_are_its_slopes(
+    inputs: int, outputs: int
+) -> None:
+    x, w = stimuli(0, 6, inputs), stimuli(1, inputs, outputs)
+    turn = stimuli(2, 6, outputs)
+
+    @partial(jax.jit, static_argnums=0)
+    def slopes(product: Any, x: Any, w: Any) -> Any:
+        """First, and of their size once more, both ways."""
+
+        def bent(x: Any, w: Any) -> Any:
+            return (jnp.sin(product(x, w)) * turn).sum()
+
+        def steep(x: Any, w: Any) -> Any:
+            return sum((g**2).sum() for g in jax.grad(bent, (0, 1))(x, w))
+
+        ways = (jax.grad(bent, (0, 1)), jax.grad(steep, (0, 1)), jax.jacfwd(steep))
+        return product(x, w), *(way(x, w) for way in ways)
+
+    found, expected = (slopes(product, x, w) for product in (weighted, jnp.matmul))
+    for ours, theirs in zip(
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
