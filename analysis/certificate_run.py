@@ -42,12 +42,12 @@ from analysis.distance import distances_from_null, null_of
 from analysis.page import number
 from analysis.record import Record
 from analysis.recovery import Floats, labels_at
-from meta_learner.labelling import Series, freeze
-from meta_learner.null import null_labels
+from meta_learner.labelling import Series, freeze, labels_of_each
 from meta_learner.spectrum import orders_of
-from server.cluster import HERE, Failed, Where, run_jobs
+from server.cluster import HERE, Where, run_jobs
 from server.cost import costs
 from server.events import StudyOpened
+from server.hand_out import Failed
 from server.study_file import Study, load
 from simulated_subjects.planted_family import BIASES, Family
 from simulated_subjects.planting import UPBRINGING
@@ -254,7 +254,9 @@ def _null(study: Study, families: Mapping[str, Family], replicates: int) -> Null
         record = Record(_reseeded(study, begun), opened, ())
         n = min(_NULL_BATCH, replicates - begun)
         series = null_of(record, generations, n)
-        labels = np.asarray(null_labels(study.labeller, series, orders.x), np.float64)
+        labels = np.asarray(
+            labels_of_each(study.labeller, series, orders.x), np.float64
+        )
         shares = null_shares(study.labeller, series, families)
         parts.append(Null(shares, orders.power(labels)))
     return Null(

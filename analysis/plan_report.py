@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
-from scipy.stats import binomtest
 
 from analysis.plan_figure import plan_figure
 from server.plan import Course, Power, sessions_needed
@@ -17,22 +16,23 @@ from server.study_file import Study
 
 
 def plan_table(power: Power) -> Table:
-    """One row for each split."""
-    wanted = power.question
+    """One row for each split; 80 columns wide, or less."""
+    wanted, budget = power.question, power.budget
     table = Table(
-        "training + test",
-        f"sessions for\noverlap {wanted.overlap:g}: 50 %",
-        f"\n{wanted.probability:.0%}",
-        f"after {power.budget} sessions:\nmedian overlap",
-        "\nshare that reach it",
+        "training\n+ test",
+        "sessions\nfor 50 %",
+        f"\nfor {wanted.probability:.0%}".replace("%", " %"),
+        f"after {budget}:\noverlap",
+        "\nprobability, 95 %",
         "\nregret",
+        title=f"An overlap of {wanted.overlap:g}, {_simulated(power)}",
     )
     for course in power.courses:
-        at = list(course.sessions).index(power.budget)
-        low, high = _interval(course, power, at)
+        at = list(course.sessions).index(budget)
+        low, high = course.interval(wanted.overlap)[at]
         reached = course.share(wanted.overlap)[at]
         table.add_row(
-            _name(course),
+            _name(course).replace(", ", "\n"),
             _sessions(_needed(course, power, 0.5), power),
             _sessions(_needed(course, power, wanted.probability), power),
             f"{np.median(course.overlap[at]):.2f}",
@@ -51,7 +51,7 @@ def answer(study: Study, power: Power) -> str:
     at = len(best.sessions) - 1
     if not np.isnan(needed):
         at = int(np.searchsorted(best.sessions, needed))
-    low, high = _interval(best, power, at)
+    low, high = best.interval(wanted.overlap)[at]
     reached = round(best.share(wanted.overlap)[at] * wanted.studies)
     of = (
         f"{reached} of {wanted.studies} simulated studies reach it after "
@@ -88,6 +88,17 @@ def _search(study: Study) -> str:
     return study.file.search.method
 
 
+def _simulated(power: Power) -> str:
+    return f"{power.question.studies:,} simulated studies of each split"
+
+
+def _by(study: Study, power: Power) -> str:
+    """How the components were looked for, and how often."""
+    own = f"the study's own search, {_search(study)}"
+    by = own if power.question.own_search else "the subject model"
+    return f"by {by}; {_simulated(power)}"
+
+
 def write_plan(study: Study, power: Power, folder: Path) -> Figure:
     """Write plan.json, plan.csv (one line a study and step) and plan.png."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +125,7 @@ def write_plan(study: Study, power: Power, folder: Path) -> Figure:
             for sessions, overlaps in zip(course.sessions, course.overlap, strict=True):
                 for i, overlap in enumerate(overlaps):
                     table.writerow([*of, *sizes, sessions, i, f"{overlap:.6f}"])
-    figure = plan_figure(power, f"Sessions that {study.name} needs")
+    figure = plan_figure(power, f"Sessions that {study.name} needs", _by(study, power))
     figure.savefig(folder / "plan.png", dpi=200)
     return figure
 
@@ -134,7 +145,6 @@ def _best(power: Power) -> Course:
 def _numbers(course: Course, power: Power) -> dict[str, Any]:
     wanted, design = power.question, course.split.design
     low, median, high = np.quantile(course.overlap, (0.25, 0.5, 0.75), axis=1)
-    steps = range(len(course.sessions))
     needed = [_needed(course, power, p) for p in (0.5, wanted.probability)]
     half, enough = (None if np.isnan(n) else n for n in needed)
     return {
@@ -147,7 +157,7 @@ def _numbers(course: Course, power: Power) -> dict[str, Any]:
         "median_overlap": median.tolist(),
         "upper_quartile": high.tolist(),
         "probability": course.share(wanted.overlap).tolist(),
-        "probability_interval": [_interval(course, power, at) for at in steps],
+        "probability_interval": course.interval(wanted.overlap).tolist(),
         "sessions_for_half": half,
         "sessions_for_wanted": enough,
         "regret": course.regret.tolist(),
@@ -159,17 +169,9 @@ def _needed(course: Course, power: Power, probability: float) -> float:
     return sessions_needed(course.sessions, share, probability)
 
 
-def _interval(course: Course, power: Power, at: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of the probability at one step."""
-    reached = course.overlap[at] >= power.question.overlap
-    test = binomtest(int(reached.sum()), len(reached))
-    low, high = test.proportion_ci(method="wilson")
-    return float(low), float(high)
-
-
 def _sessions(needed: float, power: Power) -> str:
     last = power.courses[0].sessions[-1]
-    return f"not in {last}" if np.isnan(needed) else f"{needed:.0f}"
+    return f"> {last}" if np.isnan(needed) else f"{needed:.0f}"
 
 
 def _name(course: Course) -> str:

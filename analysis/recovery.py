@@ -1,6 +1,5 @@
 """What was recovered: labels and power per order of each component."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.record import Record
-from meta_learner.labelling import Labeller, Series, freeze
+from meta_learner.labelling import Labeller, Series, component_labels, freeze
 from meta_learner.spectrum import orders_of
 from meta_learner.subject_search import SubjectSearch
 from server.events import (
@@ -94,12 +93,7 @@ def _recovered(
 
 def labels_at(labeller: Labeller, series: Series, x: jax.Array) -> Floats:
     """Labels of stimuli ``(n, features)``, ``(components, n)``."""
-    return np.asarray(_component_labels(labeller, series, x), np.float64)
-
-
-@partial(jax.jit, static_argnums=0)
-def _component_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
-    return labeller.component_labels(series, x)
+    return np.asarray(component_labels(labeller, series, x), np.float64)
 
 
 def _search_state(record: Record) -> StudyState:

@@ -44,7 +44,8 @@ def where_of(
     workers: int | None, scheduler: str | None, scheduler_file: str | None
 ) -> "Where":
     """Where jobs are run; raises ``UsageError`` for options that exclude each other."""
-    from server.cluster import ONE_THREAD, Where, available
+    from server.cluster import Where, available
+    from server.hand_out import ONE_THREAD
 
     if sum(each is not None for each in (workers, scheduler, scheduler_file)) > 1:
         raise click.UsageError(

@@ -42,27 +42,49 @@ def axes_of(options: Sequence[str]) -> Axes:
 def settings_of(path: Path, axes: Mapping[str, Sequence[Any]]) -> list[Setting]:
     """Every combination of values, in the study file ``path``.
 
-    Raises :class:`StudyFileError` that names all combinations that are no study, or
-    that nobody could simulate.
+    Raises :class:`StudyFileError` that names every value, or combination of them, with
+    which it is no study, or nobody could simulate it.
     """
     try:
         whole = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StudyFileError(f"cannot read study file {path}: {error}") from error
-    settings, faults = [], []
+    settings, faults = [], dict[str, None]()
     with contextlib.chdir(path.absolute().parent):
+        its_own = _tried(whole, {})
         for values in product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
-            try:
-                study = Study(toml(_with(whole, chosen)))
-                study.stand_ins()
-            except StudyFileError as error:
-                faults.append(f"{_words(chosen) or path}: {error}")
-            else:
-                settings.append(Setting(_plain(chosen), study))
+            tried = its_own if not chosen else _tried(whole, chosen)
+            if isinstance(tried, Study):
+                settings.append(Setting(_plain(chosen), tried))
+                continue
+            known = () if isinstance(its_own, Study) else its_own
+            faults |= dict.fromkeys(
+                f"{path}: {fault}" if fault in known else _told(fault, chosen)
+                for fault in tried
+            )
     if faults:
         raise StudyFileError("\n".join(faults))
     return settings
+
+
+def _tried(whole: Mapping[str, Any], chosen: Mapping[str, Any]) -> Study | list[str]:
+    """The study with some keys set, or its faults."""
+    try:
+        study = Study(toml(_with(whole, chosen)))
+        study.stand_ins()
+    except StudyFileError as error:
+        return [line.strip() for line in str(error).strip().splitlines()]
+    return study
+
+
+def _told(fault: str, chosen: Mapping[str, Any]) -> str:
+    """A fault, after the settings that may be to blame, as they were typed."""
+    where, _, why = fault.partition(": ")
+    named = {k: v for k, v in chosen.items() if f"{k}.".startswith(f"{where}.")}
+    named = named or {k: v for k, v in chosen.items() if where.startswith(f"{k}.")}
+    of = " ".join(f"--set {k}={_typed(v)}" for k, v in (named or chosen).items())
+    return f"{of}: {why if named else fault}"
 
 
 def _with(whole: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,5 +142,5 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in values.items())
+def _typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.sweep_grid import settings_of
-from server.cluster import Where, _client, _handed_out, cores, versions
+from server.cluster import Where, _client, cores
+from server.hand_out import hand_out, versions
 from server.spread import Job, Row, spread
 from server.sweep import TOGETHER, jobs_of, run_block
 
@@ -88,11 +89,8 @@ def throughput(every: Sequence[Job], turns: int) -> dict[str, list[float]]:
             for workers in ("1", "2") if turn % 2 else ("2", "1"):
                 names = [f"turn-{turn}"] * len(arguments)
                 begun = time.perf_counter()
-                found = list(
-                    _handed_out(
-                        clients[workers], function, arguments, names, lambda _: None
-                    )
-                )
+                handed = (clients[workers], function, arguments, names)
+                found = list(hand_out(*handed, lambda _: None))
                 seconds = time.perf_counter() - begun
                 assert len(found) == len(arguments)
                 rates[workers].append(len(every) / seconds)

@@ -31,8 +31,8 @@ from meta_learner.assignment import Design, draw_assignments
 from meta_learner.families import MLP
 from meta_learner.labelling import Labeller
 from meta_learner.scoring import session_error
-from server.cluster import ONE_THREAD
 from server.compile_cache import keep_compiled
+from server.hand_out import ONE_THREAD
 from simulated_subjects.individual import run_sessions
 from simulated_subjects.kernel_ridge import KernelRidge
 from simulated_subjects.learner import Learner

@@ -177,3 +177,21 @@ class Labeller:
 def freeze(labeller: Labeller, series: Series, theta: jax.Array) -> Component:
     """Compiled :meth:`Labeller.freeze`."""
     return labeller.freeze(series, theta)
+
+
+@partial(jax.jit, static_argnums=0)
+def component_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
+    """Compiled :meth:`Labeller.component_labels`."""
+    return labeller.component_labels(series, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def labels_of_each(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
+    """Labels of stimuli ``(n, features)`` by each of many series, one after another.
+
+    Arrays of ``series`` have a leading axis; shape ``(series, components, n)``.
+    """
+    labels: jax.Array = jax.lax.map(
+        lambda one: labeller.component_labels(one, x), series
+    )
+    return labels

@@ -49,18 +49,6 @@ def null_series(
 
 
 @partial(jax.jit, static_argnums=0)
-def null_labels(labeller: Labeller, series: Series, x: jax.Array) -> jax.Array:
-    """Labels of stimuli ``(n, features)`` by null series, one component or more.
-
-    Shape ``(replicates, components, n)``.
-    """
-    labels: jax.Array = jax.lax.map(
-        lambda one: labeller.component_labels(one, x), series
-    )
-    return labels
-
-
-@partial(jax.jit, static_argnums=0)
 def _freeze(labeller: Labeller, series: Series, theta: jax.Array) -> Component:
     return jax.vmap(labeller.freeze)(series, theta)
 

@@ -15,8 +15,7 @@ from analysis.finding import Finding, find
 from analysis.recovery import Floats
 from meta_learner.assignment import named_key
 from meta_learner.gradient import Problem
-from meta_learner.labelling import Series
-from meta_learner.null import null_labels
+from meta_learner.labelling import Series, labels_of_each
 from reproduction.claim import Claim, Role
 from reproduction.settings import OURS, Sections, merged, to_toml
 from server.descent import problem_of
@@ -153,7 +152,7 @@ def null_errors(finding: Finding) -> Floats:
 
 def null_labels_at(findings: Sequence[Finding], x: jax.Array) -> Floats:
     """Labels of stimuli by the nulls of all seeds, (replicates, components, n)."""
-    each = [null_labels(f.record.study.labeller, _null(f), x) for f in findings]
+    each = [labels_of_each(f.record.study.labeller, _null(f), x) for f in findings]
     return np.concatenate([np.asarray(labels, np.float64) for labels in each])
 
 

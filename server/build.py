@@ -65,5 +65,12 @@ def faults_of(error: ValidationError, *section: str) -> list[str]:
         where = ".".join(map(str, (*section, *fault["loc"]))) or "study file"
         came = fault["input"]
         got = "" if isinstance(came, dict) else f" (got {came!r})"
-        lines.append(f"{where}: {fault['msg']}{got}")
+        lines.append(f"{where}: {_plainly(fault['msg'])}{got}")
     return lines
+
+
+def _plainly(told: str) -> str:
+    """What pydantic tells of a fault, without its jargon."""
+    if told == "Extra inputs are not permitted":
+        return "a study file has no such setting"
+    return told.removeprefix("Value error, ").replace("Input should be", "expected", 1)

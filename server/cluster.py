@@ -1,56 +1,32 @@
 """Where jobs are run: in this process, by workers of this computer, or by a cluster.
 
 Dask.distributed hands jobs to worker processes, restarts those of this computer that
-die, and gives the jobs of a dead one to others. Only as many jobs are handed over as
-there are threads: so a job that kills its workers is told from those that wait.
+die, and gives the jobs of a dead one to others: see :mod:`server.hand_out`.
 """
 
 import contextlib
 import os
 import signal
-import socket
 import threading
-import time
-import traceback
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from server.compile_cache import keep_compiled
+from server.hand_out import (
+    DEATHS,
+    ONE_THREAD,
+    ClusterError,
+    Note,
+    hand_out,
+    tried,
+    version_of,
+)
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
-
-PACKAGES = ("penchant", "jax", "jaxlib", "evosax", "numpy", "scipy")
-"""A result depends on their versions: those of a worker must be ours."""
-
-DEATHS = 3
-"""Workers of this computer that a job may kill before it counts as failed."""
-
-ONE_THREAD = {"NPROC": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""The environment in which a process computes in one thread; XLA reads NPROC.
-
-Two workers do not fight for two cores then. And the last digits of a result depend
-on the number of threads that a product of matrices was cut up for, thus on the
-computer.
-"""
+    from distributed import Client
 
 _CONNECT_S = 10.0
 """For a scheduler to answer."""
-
-_PATIENCE_S, _LOOK_S = 2.0, 0.02
-"""Between looks at how many workers there are, and at what is over."""
-
-Note = Callable[[str], None]
-"""Told of what happens beside the results: workers that are awaited, or died."""
-
-
-class ClusterError(OSError):
-    """The cluster cannot be had, or is gone."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +56,6 @@ HERE = Where(0)
 """In this process."""
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A job that brought no result: ``why`` in a line, and ``trace`` if it raised."""
-
-    why: str
-    trace: str = ""
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a job returned, or how it failed, once it ran to its end."""
-
-    of: Any
-
-
 def cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -102,14 +63,9 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def versions() -> dict[str, str]:
-    """Of what results depend on, as installed here."""
-    return {name: _version(name) for name in PACKAGES}
-
-
 def available() -> bool:
     """Whether Dask.distributed is installed."""
-    return _version("distributed") != "none"
+    return version_of("distributed") != "none"
 
 
 def run_jobs(
@@ -121,13 +77,14 @@ def run_jobs(
 ) -> Generator[tuple[int, Any]]:
     """Number and result of each job, ``function(arguments[number])``, as they come.
 
-    A job that raises, or kills a worker again and again, has a :class:`Failed` for a
-    result, and the others go on. ``function`` is one of a module; ``names`` are shown
-    in Dask's dashboard. Raises :class:`ClusterError` where there is no cluster.
+    A job that raises, or kills a worker again and again, has a
+    :class:`server.hand_out.Failed` for a result, and the others go on. ``function`` is
+    one of a module; ``names`` are shown in Dask's dashboard. Raises
+    :class:`ClusterError` where there is no cluster, or none of our versions.
     """
     if where.here or not (where.remote or where.workers or available()):
         for number, argument in enumerate(arguments):
-            yield number, _tried(function, argument)
+            yield number, tried(function, argument)
         return
     if not available():
         raise ClusterError(
@@ -137,105 +94,11 @@ def run_jobs(
     if not arguments:
         return
     names = names or ["job"] * len(arguments)
+    if not where.remote:
+        note("starting workers")
     with _client(where, len(arguments)) as client, _noted_deaths(client, note):
-        yield from _handed_out(client, function, arguments, names, note)
-
-
-def _handed_out(
-    client: "Client",
-    function: Callable[[Any], Any],
-    arguments: Sequence[Any],
-    names: Sequence[str],
-    note: Note,
-) -> Iterator[tuple[int, Any]]:
-    from distributed import Future, as_completed
-    from distributed.protocol.pickle import dumps
-
-    # Loaded in the worker once it computes in one thread: see `_work`.
-    packed = dumps(function)
-
-    waiting, ours, run = deque(range(len(arguments))), versions(), uuid4().hex[:8]
-    flying: dict[Future[Any], int] = {}
-    # Results are fetched as soon as they are there: the death of the worker that has
-    # one would cost that job too.
-    over = as_completed(with_results=True, raise_errors=False)
-    landed: list[tuple[int, Any]] = []
-    while waiting or flying or landed:
-        threads = sum(client.nthreads().values())
-        if not threads:
-            note("waiting for workers")
-        while waiting and len(flying) < max(threads, 1):
-            number = waiting.popleft()
-            name = f"{names[number]}-{run}-{number}"
-            call = packed, arguments[number], ours
-            future = client.submit(_work, *call, key=name, pure=False)
-            flying[future] = number
-            over.add(future)
-        yield from landed  # workers do not wait for what is made of it
-        landed = []
-        if flying and _ready(over):
-            for future, result in over.next_batch(block=False):
-                landed.append((flying.pop(future), _landed(result)))
-                future.release()  # nobody runs it again if its worker dies now
-
-
-def _ready(over: Any) -> bool:
-    """Whether a job is over, or will be within some patience."""
-    until = time.monotonic() + _PATIENCE_S
-    while not over.has_ready() and time.monotonic() < until:
-        time.sleep(_LOOK_S)
-    return bool(over.has_ready())
-
-
-def _landed(brought: Any) -> Any:
-    """What a job that is over brought: a `_Result`, or how Dask ended it.
-
-    Its future may say otherwise by now: that the worker died, and the result with it.
-    """
-    from distributed import KilledWorker
-
-    if isinstance(brought, _Result):
-        return brought.of
-    if isinstance(brought, CancelledError):
-        raise ClusterError(
-            "the scheduler is gone: what is done is kept, and the same command goes on "
-            "from there once a scheduler runs"
-        )
-    _, error, _ = brought
-    if isinstance(error, KilledWorker):
-        died = error.allowed_failures + 1
-        return Failed(f"{died} workers died while they ran it")
-    return Failed(str(error) or type(error).__name__)
-
-
-def _work(packed: bytes, argument: Any, ours: dict[str, str]) -> _Result:
-    """Run a job in a worker, in one thread and by the versions of who asked."""
-    # Read when XLA starts, which some modules that the function needs let it do.
-    os.environ.update(ONE_THREAD)
-    keep_compiled()
-    theirs = versions()
-    if differing := [name for name in ours if ours[name] != theirs[name]]:
-        told = ", ".join(f"{n} {theirs[n]}, here {ours[n]}" for n in differing)
-        return _Result(
-            Failed(
-                f"the worker on {socket.gethostname()} has other versions ({told}): "
-                "install the same there and here"
-            )
-        )
-    from distributed.protocol.pickle import loads
-
-    return _Result(_tried(loads(packed), argument))
-
-
-def _tried(function: Callable[[Any], Any], argument: Any) -> Any:
-    """The result, or how it failed: errors of any type travel as text."""
-    try:
-        return function(argument)
-    except Exception as error:
-        why = str(error).strip() or type(error).__name__
-        if not isinstance(error, (OSError, ValueError)):
-            why = f"{type(error).__name__}: {why}"
-        return Failed(why, traceback.format_exc())
+        note("")
+        yield from hand_out(client, function, arguments, names, note)
 
 
 @contextlib.contextmanager
@@ -329,10 +192,3 @@ def _noted_deaths(client: "Client", note: Note) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError, OSError):
             client.unsubscribe_topic("all")
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"

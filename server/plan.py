@@ -16,16 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from meta_learner.adaptive_design import training_sizes
 from meta_learner.assignment import Design, named_key
 from meta_learner.reference import overlap_with
 from server.cluster import HERE, Where
+from server.data_set import content_key
 from server.plan_by_model import recovered_by_model
 from server.plan_by_search import generations_of, recovered_by_search, sessions_of
 from server.plan_truth import Truth, check, error_of, model_of, truth_of
 from server.simulated_study import Simulation
-from server.spread import Job, Row, Show, content_key, spread
+from server.spread import Job, Row, Show, spread
 from server.study_file import Study
 from server.whole_studies import recipe_of
 
@@ -91,6 +93,15 @@ class Course:
         """Of studies with the ``wanted`` overlap at each step, ``(steps,)``."""
         share: Floats = np.mean(self.overlap >= wanted, axis=1)
         return share
+
+    def interval(self, wanted: float) -> Floats:
+        """Wilson's 95 % interval of the probability of it, ``(steps, 2)``."""
+        studies = self.overlap.shape[1]
+        reached = np.sum(self.overlap >= wanted, axis=1)
+        each = [
+            binomtest(int(k), studies).proportion_ci(method="wilson") for k in reached
+        ]
+        return np.array([(one.low, one.high) for one in each])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meta_learner.assignment import Design
-from meta_learner.labelling import REFERENCE_STIMULI, Labeller, Series
-from meta_learner.null import null_labels
+from meta_learner.labelling import REFERENCE_STIMULI, Labeller, Series, labels_of_each
 from meta_learner.subject_model import SubjectModel
 from server.study_file import Study
 from server.whole_studies import recipe_of, run_whole
@@ -80,7 +79,7 @@ def recovered_by_search(
 
 def _coefficients(labeller: Labeller, model: SubjectModel, series: Series) -> Floats:
     x = jnp.asarray(labeller.space.grid(REFERENCE_STIMULI))
-    labels = np.asarray(null_labels(labeller, series, x), np.float64)
+    labels = np.asarray(labels_of_each(labeller, series, x), np.float64)
     # Orthonormal on the grid, save for what it is coarse: by least squares.
     functions = np.asarray(model.basis(x), np.float64)
     rows, *_ = np.linalg.lstsq(functions, labels.reshape(-1, len(x)).T, rcond=None)

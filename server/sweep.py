@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from meta_learner.assignment import named_key
 from meta_learner.gradient import Problem
-from meta_learner.labelling import Component, Series
+from meta_learner.labelling import Component, Series, component_labels
 from meta_learner.spectrum import DEGREE, orders_of
 from server.descent import problem_of
 from server.dry_run import course
@@ -39,6 +39,12 @@ class Setting(NamedTuple):
         """The values in words."""
         each = [f"{k.rpartition('.')[2]} {v}" for k, v in self.values.items()]
         return ", ".join(each) or self.study.name
+
+    @property
+    def told(self) -> str:
+        """The values as a command sets them."""
+        each = [f"--set {k}={v}" for k, v in sorted(self.values.items())]
+        return " ".join(each) or "the study as it is"
 
 
 def jobs_of(settings: Sequence[Setting], seeds: Sequence[int]) -> list[Job]:
@@ -144,19 +150,13 @@ def _errors(
 def _powers(study: Study, series: Series) -> list[Row]:
     """Power of each component in each order, by column."""
     orders = orders_of(study.labeller.space)
-    labels = _labels(study.labeller, series, orders.x)
+    labels = component_labels(study.labeller, series, orders.x)
     powers = orders.power(np.asarray(labels, np.float64))
     none = {
         f"power_{order}": float("nan") for order in (*range(1, DEGREE + 1), "above")
     }
     names = [f"power_{name}" for name in orders.names]
     return [none | dict(zip(names, map(float, row), strict=True)) for row in powers]
-
-
-@partial(jax.jit, static_argnums=0)
-def _labels(labeller: Any, series: Series, x: jax.Array) -> jax.Array:
-    labels: jax.Array = labeller.component_labels(series, x)
-    return labels
 
 
 @lru_cache(maxsize=1)

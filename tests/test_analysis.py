@@ -26,8 +26,8 @@ from analysis.report import write_report
 from meta_learner.assignment import named_key
 from meta_learner.evolution import Evolution
 from meta_learner.families import Basis, Linear
-from meta_learner.labelling import Labeller
-from meta_learner.null import null_labels, null_series
+from meta_learner.labelling import Labeller, labels_of_each
+from meta_learner.null import null_series
 from meta_learner.objective import Objective
 from meta_learner.spectrum import orders_of
 from server.events import (
@@ -155,7 +155,7 @@ def test_the_null_drifts_with_any_kind_of_strategy(method: str) -> None:
     key = named_key(1)
     series = null_series(labeller, search, Objective(), (9, 3), key, 60)
     orders = orders_of(Sphere())
-    labels = null_labels(labeller, series, orders.x)
+    labels = labels_of_each(labeller, series, orders.x)
     assert labels.shape == (60, 2, len(orders.x))
     # Three functions of order 1 and five of order 2, none of them favoured.
     power = orders.power(np.asarray(labels, float))[:, 0].mean(0)

@@ -93,7 +93,7 @@ FAULTS = [
         "simulated_subject: ",
     ),
     ("generations = 2", "generations = 0", "greater than or equal to 1 (got 0)"),
-    ("seed = 3", "sead = 3", "study.sead: Extra inputs are not permitted (got 3)"),
+    ("seed = 3", "sead = 3", "study.sead: a study file has no such setting (got 3)"),
     ('name = "small"', "", "study.name: Field required"),
     ('name = "small"', 'name = "a/b"', "study.name"),
     ("lease_s = 30.0", 'response = "choice"', "test_repeats of 2 or more"),

@@ -1,5 +1,6 @@
 """Jobs on real workers: killed ones, bad jobs, other clusters, data sets in pieces."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -13,20 +14,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cluster_jobs import begun, squares, threads_of_xla
-from distributed.protocol.pickle import dumps
+from cluster_jobs import begun, lost, squares, threads_of_xla
+from distributed import Client
 
-from server.cluster import (
-    DEATHS,
-    HERE,
-    ClusterError,
-    Failed,
-    Where,
-    _work,
-    run_jobs,
-    versions,
-)
-from server.spread import Job, OtherQuestionError, spread
+from server.cluster import HERE, Where, run_jobs
+from server.data_set import OtherQuestionError
+from server.hand_out import DEATHS, ClusterError, Failed
+from server.spread import FailedError, Job, spread
 
 ROOT = Path(__file__).parent.parent
 BATCH = ROOT / "examples" / "cluster" / "batch.py"
@@ -71,6 +65,7 @@ def test_a_killed_worker_costs_only_what_it_had_under_way(tmp_path: Path) -> Non
     found = spread(squares, slow, QUESTION, out, Where(2), show=kill)
     assert not found.failed
     assert list(found.rows["number"]) == list(numbers)
+    assert said[:3] == ["", "starting workers", ""]
     assert read(out) == {n: n**2 for n in numbers}
     assert "a worker died: what it had under way is run again" in said
     noted = begun(tmp_path)
@@ -85,7 +80,7 @@ def test_bad_jobs_are_named_and_the_others_go_on(
     look_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a job's worker dies after its result came, before it is looked at."""
-    monkeypatch.setattr("server.cluster._LOOK_S", look_s)
+    monkeypatch.setattr("server.hand_out._LOOK_S", look_s)
     (tmp_path / "bad").touch()
     out = tmp_path / "out"
     every = [
@@ -98,8 +93,12 @@ def test_bad_jobs_are_named_and_the_others_go_on(
     assert found.failed["job 1"].why == "number 1 cannot be squared"
     assert "cluster_jobs.py" in found.failed["job 1"].trace
     assert set(found.failed) == {"job 0", "job 1"}
-    with pytest.raises(ValueError, match=r"2 of the jobs failed[^:]*:\n  job"):
+    with pytest.raises(FailedError, match=r"2 of the jobs failed[^:]*:\n  job") as told:
         found.check()
+    traces = {path.read_text() for path in (out / "_failed").glob("*.txt")}
+    assert str(told.value).endswith(f"\ntracebacks: {out / '_failed'}")
+    assert {text.partition("\n")[0] for text in traces} == {"job 0", "job 1"}
+    assert any("cluster_jobs.py" in text and "cannot be sq" in text for text in traces)
     assert read(out) == {n: n**2 for n in range(2, 6)}
     (tmp_path / "bad").unlink()
     before = len(begun(tmp_path))
@@ -107,6 +106,7 @@ def test_bad_jobs_are_named_and_the_others_go_on(
     again.check()
     assert [n for n, _ in begun(tmp_path)[before:]] == [0, 1]
     assert list(again.rows["square"]) == [n**2 for n in range(6)]
+    assert not (out / "_failed").exists()
 
 
 def test_a_killed_run_leaves_whole_parts_and_goes_on(tmp_path: Path) -> None:
@@ -145,6 +145,11 @@ def test_another_question_is_refused_and_more_jobs_are_added(tmp_path: Path) -> 
     more = spread(squares, jobs(tmp_path, range(2, 5)), QUESTION, out)
     assert list(more.rows["number"]) == [2, 3, 4]
     assert set(read(out)) == set(range(5))
+    one, other = ({"a": digest} for digest in "12")
+    spread(squares, ask, QUESTION, out, contents=one)
+    spread(squares, ask, QUESTION, out, contents={"b": "1"})  # a setting more
+    with pytest.raises(OtherQuestionError, match="rows of a from other files"):
+        spread(squares, ask, QUESTION, out, contents=other)
     (out / "_question.json").unlink()
     with pytest.raises(OtherQuestionError, match="something else"):
         spread(squares, ask, QUESTION, out)
@@ -178,14 +183,15 @@ def test_a_worker_computes_in_one_thread() -> None:
     assert threads == 1
 
 
-def test_a_worker_of_other_versions_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.setenv(name, os.environ.get(name, "1"))
-    assert _work(dumps(abs), -1, versions()).of == 1
-    refused = _work(dumps(abs), -1, versions() | {"jax": "0.0.1"}).of
-    assert isinstance(refused, Failed)
-    assert "other versions (jax" in refused.why
-    assert "here 0.0.1" in refused.why
+def test_a_job_that_kills_after_its_result_was_lost_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was over, came to nothing, and died as it was run again."""
+    monkeypatch.setattr("server.cluster.DEATHS", 1)
+    monkeypatch.setattr("server.hand_out._PATIENCE_S", 0.2)
+    told = list(run_jobs(lost, [str(tmp_path)], Where(1)))
+    assert told == [(0, Failed("1 workers died while they ran it"))]
+    assert len(begun(tmp_path)) == 2
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +224,62 @@ def scheduler(tmp_path: Path) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait()
+
+
+def worker(scheduler: Path, *options: str, path: str = PATH) -> "subprocess.Popen[Any]":
+    """A worker of one thread, in a process of its own; in a group, with its nanny."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
+    return subprocess.Popen(
+        [*command, "--no-dashboard", "--scheduler-file", str(scheduler), *options],
+        cwd=scheduler.parent,
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def other_versions(folder: Path) -> str:
+    """A path for Python on which a package is installed in another version."""
+    (folder / "evosax-0.0.1.dist-info").mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: evosax\nVersion: 0.0.1\n"
+    (folder / "evosax-0.0.1.dist-info" / "METADATA").write_text(metadata)
+    return os.pathsep.join([str(folder), PATH])
+
+
+def test_a_worker_of_other_versions_is_passed_over(
+    scheduler: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its jobs go to others, also where those die; alone, it ends the run."""
+    out, said = tmp_path / "out", list[str]()
+    where = Where(scheduler_file=str(scheduler))
+    (tmp_path / "bad").touch()
+    other = worker(scheduler, "--no-nanny", path=other_versions(tmp_path / "others"))
+    ours = worker(scheduler)  # is started again when it dies
+
+    def show(_: int, __: int, what: str) -> None:
+        said.append(what)
+
+    try:
+        with Client(scheduler_file=str(scheduler)) as client:
+            client.wait_for_workers(2, timeout=60)
+        every = [*jobs(tmp_path, range(4)), *jobs(tmp_path, [4], dies=True)]
+        found = spread(squares, every, QUESTION, out, where, show=show)
+        assert set(found.failed) == {"job 4"}
+        assert found.failed["job 4"].why == f"{DEATHS} workers died while they ran it"
+        assert read(out) == {n: n**2 for n in range(4)}
+        assert sorted(n for n, _ in begun(tmp_path)) == [0, 1, 2, 3, *[4] * DEATHS]
+        assert sum("evosax 0.0.1, here" in what for what in said) == 1
+        os.killpg(ours.pid, signal.SIGKILL)
+        monkeypatch.setattr("server.hand_out._OTHERS_ONLY_S", 0.5)
+        more = jobs(tmp_path, range(4, 6))
+        with pytest.raises(ClusterError, match=r"evosax 0\.0\.1, here .*[Ii]nstall"):
+            spread(squares, more, QUESTION, out, where)
+    finally:
+        for process in (other, ours):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert set(read(out)) == set(range(4))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import jax
@@ -12,11 +14,12 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from numpy.typing import NDArray
+from rich.console import Console
 from small_study import CHOICE, study_text, write_study
 
-from analysis.plan_figure import _apart
-from analysis.plan_report import answer
+from analysis.plan_report import answer, plan_table, write_plan
 from meta_learner.bias import space_overlap
 from meta_learner.reference import overlap_with, reference
 from penchant import main
@@ -118,14 +121,6 @@ def test_splits_keep_trials_and_repeats() -> None:
         splits(study, 18, (16,))
 
 
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=7))
-def test_labels_of_lines_keep_apart(places: list[float]) -> None:
-    apart = np.sort(_apart(np.array(places), 0.08))
-    assert all(np.diff(apart) > 0.0799)
-    assert apart[-1] <= 1.0501
-
-
 def test_a_plan_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,22 +179,64 @@ def test_a_study_of_a_plan_is_the_same_in_any_block() -> None:
         assert np.abs(np.sum(ours[0] * theirs[2], -1)).max() < 0.999
 
 
-def test_the_answer_names_the_best_split_and_how_sure_it_is() -> None:
-    study = Study(study_text())  # by an evolution strategy, of 8 sessions
+def found_by_hand(study: Study, own_search: bool = False) -> Power:
+    """Four studies that all find the truth with 4 training stimuli, and none with 6."""
     few, many = splits(study, 12, (4,))[0], splits(study, 12, (6,))[0]
     steps = np.array([4, 8])
     good, bad = np.array([[0.0] * 4, [0.95] * 4]), np.array([[0.5] * 4] * 2)
     courses = [Course(few, steps, good, bad[0]), Course(many, steps, bad, bad[0])]
-    question = Question(studies=4, sessions=8)
-    said = answer(study, Power(question, courses, 8, 0.1))
+    question = Question(studies=4, sessions=8, own_search=own_search)
+    return Power(question, courses, 8, 0.1)
+
+
+def test_the_answer_names_the_best_split_and_how_sure_it_is() -> None:
+    study = Study(study_text())  # by an evolution strategy, of 8 sessions
+    power = found_by_hand(study)
+    said = answer(study, power)
     assert said.startswith(
         "With 4 training and 8 test stimuli a study of this subject reaches an overlap "
         "of 0.9 with probability 0.8 after 8 sessions: 4 of 4 simulated studies"
     )
     assert "(95 % interval of the probability 0.51 to 1.00)" in said
     assert 'This is a plan for method = "subject_model"' in said
-    never = answer(study, Power(question, courses[1:], 8, 0.1))
+    never = answer(study, replace(power, courses=power.courses[1:]))
     assert "is not reached within 8 sessions.\nThe best split is 6 training" in never
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 4), (3, 16), (1000, 1000)])
+def test_the_interval_of_a_probability_is_that_of_wilson(k: int, n: int) -> None:
+    (split, _) = splits(Study(SMALL), 12, (5,))
+    overlap = np.array([[0.95] * k + [0.5] * (n - k)])
+    course = Course(split, np.array([4]), overlap, np.zeros(n))
+    z, p = 1.959964, k / n
+    centre, half = p + z**2 / 2 / n, z * np.sqrt(p * (1 - p) / n + z**2 / 4 / n**2)
+    expected = np.array([centre - half, centre + half]) / (1 + z**2 / n)
+    assert course.interval(0.9)[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("own_search", [False, True])
+def test_picture_and_table_say_what_was_simulated_and_how_sure_it_is(
+    own_search: bool, tmp_path: Path
+) -> None:
+    study = Study(study_text())
+    power = found_by_hand(study, own_search)
+    figure = write_plan(study, power, tmp_path)
+    told = " ".join(text.get_text() for text in figure.findobj(Text))
+    by = "the study's own search, DES" if own_search else "the subject model"
+    assert f"by {by}; 4 simulated studies of each split" in told
+    assert "95 % interval" in told
+    first = figure.axes[0]
+    assert {text.get_text() for text in first.texts} >= {"8 sessions"}
+    assert "> 8 sessions" in told
+    (band,) = first.collections
+    ends = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert sorted({round(end, 2) for end in ends}) == [0, 0.49, 0.51, 1]
+    shown = StringIO()
+    Console(width=80, file=shown).print(plan_table(power))
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("1.00 (0.51 to 1.00)" in line for line in lines)
+    assert "4 simulated studies" in lines[0]
 
 
 @pytest.mark.parametrize(

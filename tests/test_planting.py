@@ -17,7 +17,7 @@ from analysis.certificate_judge import share_in_span
 from analysis.distance import null_of
 from analysis.record import read
 from analysis.recovery import labels_at, recover
-from meta_learner.null import null_labels
+from meta_learner.labelling import labels_of_each
 from penchant import main
 from reproduction.planted_orders import planted
 from server.dry_run import dry_run
@@ -250,7 +250,7 @@ def share_found(
     found = recover(record)
     labels = labels_at(study.labeller, found.series, own.x)[0]
     share = float(share_in_span(labels, own.functions))
-    null = null_labels(study.labeller, null_of(record, found.generations, 99), own.x)
+    null = labels_of_each(study.labeller, null_of(record, found.generations, 99), own.x)
     beyond = np.mean(share_in_span(null, own.functions)[:, 0] >= share) <= 0.05
     return share if beyond else 0.0
 

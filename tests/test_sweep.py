@@ -58,10 +58,23 @@ def test_values_are_toml_or_names() -> None:
         (["search.population=4,4"], "a value is there twice"),
         (["search.population=4", "search.population=5"], "is there twice"),
         (["study.seed=1,2"], "seeds are numbered by --seeds"),
-        (["search.population=4,0", "study.components=1"], "search.population = 0, stu"),
-        (["search.populations=4"], "search.populations: Extra inputs"),
-        (["simulated_subject.learner=nobody"], "expected one of .* got 'nobody'"),
-        (["study.seed.a=1"], "study.seed.a: seed is a value, not a section"),
+        (
+            ["search.population=4,0", "study.components=1,2"],
+            "^--set search.population=0: expected greater than .* 1 .got 0.$",
+        ),
+        (
+            ["search.populations=4"],
+            "^--set search.populations=4: a study file has no such setting",
+        ),
+        (
+            ["search.re_evaluate=5", "search.population=4"],
+            "^--set search.re_evaluate=5 --set search.population=4: re_evaluate is 5",
+        ),
+        (
+            ["simulated_subject.learner=nobody"],
+            "^--set simulated_subject.learner=nobody: expected one of .* got 'nobody'",
+        ),
+        (["study.seed.a=1"], "^--set study.seed.a=1: seed is a value, not a section"),
     ],
 )
 def test_a_bad_setting_is_named_before_anything_runs(
@@ -75,6 +88,37 @@ def test_a_bad_setting_is_named_before_anything_runs(
     assert ended.exit_code == 1
     assert ended.output.startswith("Error: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_a_setting(tmp_path: Path) -> None:
+    text = study_text().replace("population = 4", "population = 0")
+    study = write_study(tmp_path, text)
+    with pytest.raises(ValueError, match=r"\.toml: search\.population: exp[^\n]*$"):
+        settings_of(study, axes_of(["study.components=1,2"]))
+    assert len(settings_of(study, axes_of(["search.population=4,5"]))) == 2
+
+
+TABLE = "id,weight_g,tone_hz\n" + "".join(f"{i},{i % 4},{i}\n" for i in range(30))
+
+
+def test_rows_of_a_changed_table_are_not_mixed(tmp_path: Path) -> None:
+    sphere = 'space = "sphere"'
+    text = study_text().replace(sphere, 'space = "table"\npath = "stimuli.csv"')
+    study, out = write_study(tmp_path, text), tmp_path / "out"
+    table = tmp_path / "stimuli.csv"
+    table.write_text(TABLE)
+    asked = ["--set", "search.generations=1", "--out", str(out), "--seeds"]
+    assert swept(study, *asked, "1").exit_code == 0
+    before = pd.read_parquet(out)
+    table.write_text(TABLE.replace("7,3,7", "7,2,9"))
+    refused = swept(study, *asked, "2")
+    assert refused.exit_code == 1
+    told = " ".join(refused.output.split())
+    assert "holds rows of --set search.generations=1 from other files" in told
+    pd.testing.assert_frame_equal(pd.read_parquet(out), before)
+    table.write_text(TABLE)
+    assert swept(study, *asked, "2").exit_code == 0
+    assert len(pd.read_parquet(out)) == 2
 
 
 def test_every_combination_is_a_study(tmp_path: Path) -> None:
