@@ -27,7 +27,8 @@ demo: $(VENV)/.server ## recover the biases of simulated subjects, with controls
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
 
 test: lint $(VENV)/.services $(HUMAN)/.ready ## lint, then all tests but the slow ones
-	$(BIN)/pytest --numprocesses auto --dist loadfile --max-worker-restart 0
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 0
 
 validate: $(VENV)/.services $(HUMAN)/.ready ## slow checks: science, and chaos
 	$(BIN)/pytest -m slow --timeout 7200

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.certificate import FINDS, MISSES, Blank, Planted, Range, Searched, rate
 from analysis.page import number
 from analysis.recovery import labels_at
-from meta_learner.labelling import Labeller, Series
-from meta_learner.null import null_labels
+from meta_learner.labelling import Labeller, Series, labels_of_each
 from simulated_subjects.planted_family import Family
 
 Floats = NDArray[np.float64]
@@ -71,7 +70,7 @@ def null_shares(
     every = {}
     for name, own in families.items():
         x: jax.Array = own.x
-        every[name] = share_in_span(null_labels(labeller, series, x), own.functions)
+        every[name] = share_in_span(labels_of_each(labeller, series, x), own.functions)
     return every
 
 

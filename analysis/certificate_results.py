@@ -62,10 +62,10 @@ def result_of(
     A result of another study file or subject, or that was come by in another way or
     by other versions, is not taken; nor one without its journal, if that is to be kept.
     """
-    file, kept, journal = (folder / f"{one.name}.{s}" for s in ("toml", "json", "db"))
-    if known := known_result(one, folder, asked):
+    file, kept, journal = _files(one, folder)
+    sha256, known = _looked_up(one, folder, asked)
+    if known:
         return known
-    sha256 = load(file).sha256
     opened = _opened(journal) if journal.exists() else None
     if opened is None or (opened.sha256, _software(opened)) != (sha256, asked.versions):
         _take_away(journal)  # of the study file, subject or software as it was before
@@ -81,15 +81,26 @@ def result_of(
 
 def known_result(one: Simulated, folder: Path, asked: Asked) -> Result | None:
     """What a simulated study found, if it was run before and is of use."""
-    file, kept, journal = (folder / f"{one.name}.{s}" for s in ("toml", "json", "db"))
+    return _looked_up(one, folder, asked)[1]
+
+
+def _looked_up(one: Simulated, folder: Path, asked: Asked) -> tuple[str, Result | None]:
+    """The hash of a study, which is written, and what it found if that is known."""
+    file, kept, journal = _files(one, folder)
     write_text(file, one.text)
     sha256, known = load(file).sha256, _known(kept)
     if not known or (known.sha256, known.how, known.versions) != (sha256, *asked[:2]):
-        return None
-    if not asked.keep:
-        _take_away(journal)  # if killed before that, or kept before
-        return known
-    return known if journal.exists() else None
+        return sha256, None
+    if asked.keep:
+        return sha256, known if journal.exists() else None
+    _take_away(journal)  # if killed before that, or kept before
+    return sha256, known
+
+
+def _files(one: Simulated, folder: Path) -> tuple[Path, Path, Path]:
+    """Where a study file, its result and its journal are."""
+    file, kept, journal = (folder / f"{one.name}.{s}" for s in ("toml", "json", "db"))
+    return file, kept, journal
 
 
 def _read(where: Path, how: How) -> Result:

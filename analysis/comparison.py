@@ -16,7 +16,7 @@ from analysis.recovery import Floats
 from analysis.session_labels import session_powers
 from analysis.spectrum import bias_spectrum
 from analysis.spectrum_null import spectrum_null
-from meta_learner.null import null_labels
+from meta_learner.labelling import labels_of_each
 
 _GROUP = ("group",)
 _APART = 1_000_000
@@ -170,7 +170,7 @@ def _overlap(one: Finding, other: Finding) -> Overlap | None:
 def _null_labels(finding: Finding) -> Floats:
     series = null_of(finding.record, finding.recovered.generations, len(finding.null))
     x: jax.Array = finding.orders.x
-    return np.asarray(null_labels(finding.record.study.labeller, series, x), float)
+    return np.asarray(labels_of_each(finding.record.study.labeller, series, x), float)
 
 
 def _unit(labels: Floats) -> Floats:

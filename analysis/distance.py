@@ -13,8 +13,8 @@ from meta_learner.assignment import named_key
 from meta_learner.bias import prior_components
 from meta_learner.evolution import Evolution
 from meta_learner.gradient import Gradient
-from meta_learner.labelling import Labeller, Series
-from meta_learner.null import null_labels, null_series
+from meta_learner.labelling import Labeller, Series, labels_of_each
+from meta_learner.null import null_series
 from meta_learner.objective import Objective
 from meta_learner.spectrum import orders_of
 from meta_learner.subject_search import SubjectSearch
@@ -57,7 +57,9 @@ def null_power(
     if not generations:
         return np.zeros((replicates, 0, len(orders.names)))
     series = null_of(record, generations, replicates)
-    return orders.power(np.asarray(null_labels(labeller, series, orders.x), np.float64))
+    return orders.power(
+        np.asarray(labels_of_each(labeller, series, orders.x), np.float64)
+    )
 
 
 def null_of(

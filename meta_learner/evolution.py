@@ -1,13 +1,17 @@
 """Evolution strategies of evosax as searches."""
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import evosax.algorithms as evosax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from evosax.algorithms.distribution_based.base import DistributionBasedAlgorithm
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
 
 _UNSUITED = {
     "RandomSearch": "it needs a sampling function",
@@ -88,22 +92,18 @@ class Evolution:
         mean weight in every rank-based strategy; surplus rows beyond the
         population drop the oldest. Without a finite result nothing changes.
         """
-        theta, results = self._complete(
-            jnp.asarray(theta), jnp.asarray(results), self.best(state)
+        # Without JAX, which would compile a program for each step.
+        whole, losses = self._complete(
+            np.asarray(theta), np.asarray(results), np.asarray(self.best(state))
         )
-        if not bool(jnp.isfinite(results).any()):
+        if not np.isfinite(losses).any():
             return state
-        return self.tell_scored(state, theta, results)
+        return self.tell_scored(state, jnp.asarray(whole), jnp.asarray(losses))
 
     def tell_scored(self, state: State, theta: jax.Array, results: jax.Array) -> State:
         """Learn a whole generation of which one at least is scored; may be traced."""
-        finite = jnp.isfinite(results)
-        # At the median and at the centre: ties among many unscored ones are ranked
-        # by index, and some would else weigh with their own place.
-        centre = self.best(state) if self._has_mean else theta[jnp.nanargmin(results)]
-        theta = jnp.where(finite[:, None], theta, centre)
-        fair = jnp.nanmedian(jnp.where(finite, results, jnp.nan))
-        return self.tell_all(state, theta, jnp.where(finite, results, fair))
+        centre = self.best(state) if self._has_mean else None
+        return self.tell_all(state, *_filled(theta, results, centre))
 
     def tell_all(self, state: State, theta: jax.Array, results: jax.Array) -> State:
         """Learn one finite result for each candidate; may be traced."""
@@ -144,8 +144,8 @@ class Evolution:
         return params
 
     def _complete(
-        self, theta: jax.Array, results: jax.Array, centre: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+        self, theta: Numbers, results: Numbers, centre: Numbers
+    ) -> tuple[Numbers, Numbers]:
         """Exactly ``population`` rows: the newest, then unscored ones at the centre."""
         if theta.shape != (results.shape[0], self.genes):
             raise ValueError(
@@ -155,9 +155,26 @@ class Evolution:
         theta, results = theta[-self.population :], results[-self.population :]
         missing = self.population - results.shape[0]
         return (
-            jnp.concatenate([theta, jnp.tile(centre, (missing, 1))]),
-            jnp.concatenate([results, jnp.full(missing, jnp.nan)]),
+            np.concatenate([theta, np.tile(centre, (missing, 1))]),
+            np.concatenate([results, np.full(missing, np.nan, results.dtype)]),
         )
+
+
+@partial(jax.jit, inline=True)
+def _filled(
+    theta: jax.Array, results: jax.Array, centre: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """Unscored candidates at the centre, or else at the best, with the median result.
+
+    Ties among many unscored ones are ranked by index, and some would else weigh with
+    their own place.
+    """
+    finite = jnp.isfinite(results)
+    if centre is None:
+        centre = theta[jnp.nanargmin(results)]
+    fair = jnp.nanmedian(jnp.where(finite, results, jnp.nan))
+    filled = jnp.where(finite[:, None], theta, centre)
+    return filled, jnp.where(finite, results, fair)
 
 
 # evosax compiles for an object, and not again for one that equals it.

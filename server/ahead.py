@@ -1,5 +1,6 @@
 """What comes next in a search, worked out beside the trials: none waits for it."""
 
+import gc
 import logging
 import threading
 import time
@@ -39,16 +40,63 @@ class Ahead:
         self._work, self._closing = threading.Event(), False
         self._looked_at, self._overtaken = -1, 0
         self._compiling: Iterator[int] = iter(())
+        self._thread: threading.Thread | None = None
 
     def wake(self) -> None:
         """Something may have changed what comes next."""
         if self._state.revision != self._looked_at:
             self._work.set()
 
+    def start(self, work: Callable[[], None]) -> None:
+        """Do this in a thread of its own; it begins with :meth:`begin`.
+
+        The state is locked until there is something to show: it is as if others had
+        come later.
+        """
+        self._lock.acquire()
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
+
+    def begin(self) -> None:
+        """Take the first steps, for which :meth:`start` has locked the state."""
+        try:
+            try:
+                self._advance()
+                if self._state.theta is not None:
+                    self._state.drawn(0)
+            finally:
+                self._lock.release()
+            self._settle()
+        except Exception:  # they are taken as any others
+            if not self._closing:
+                _LOG.exception("the search could not begin")
+        self._work.set()
+
+    def warm_up(self) -> None:
+        """Compile, beside the trials, what later steps of the search need."""
+        self._compiling = self._foretaste()
+        self._work.set()
+
+    def _foretaste(self) -> Iterator[int]:
+        with self._lock:
+            ahead = self._state.copy()
+        yield from foretaste(ahead)
+        gc.freeze()  # what was compiled stays, as what was loaded
+
     def close(self) -> None:
         """Work no more."""
         self._closing = True
         self._work.set()
+
+    @property
+    def working(self) -> bool:
+        """Whether the thread is there."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait, but no longer, for what was under way at :meth:`close`."""
+        if self._thread:
+            self._thread.join(timeout_s)
 
     def work_for_ever(self) -> None:
         """Take steps as they come, until closed; for a thread of its own."""
@@ -69,18 +117,6 @@ class Ahead:
                     time.sleep(TRY_AGAIN_S)
                 self._work.set()
 
-    def warm_up(self) -> None:
-        """Compile what the next step of the search needs, before subjects wait.
-
-        What later components need is compiled beside the trials.
-        """
-        with self._lock:
-            ahead = self._state.copy()
-        compiling = foretaste(ahead)
-        next(compiling, None)
-        self._compiling = compiling
-        self._work.set()
-
     def step(self) -> bool:
         """Work out one step of the search, without holding up messages meanwhile.
 
@@ -90,9 +126,11 @@ class Ahead:
             ahead, revision = self._state.copy(), self._state.revision
             self._looked_at = revision
         facts = []
-        while fact := advance(ahead):
+        while not self._closing and (fact := advance(ahead)):
             ahead.apply(fact)
             facts.append(fact)
+        if self._closing:
+            return False
         if not facts:
             self._overtaken = 0
             return False
@@ -117,7 +155,7 @@ class Ahead:
         """
         with self._lock:
             asked = question(self._state)
-            if asked is None:
+            if asked is None or self._closing:
                 return False
             ahead = self._state.copy()
         fact = asked.answer()

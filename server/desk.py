@@ -71,7 +71,8 @@ class Desk:
         """Open or resume the study; raises ``ResumeError`` if it is another one.
 
         With ``beside`` what comes next in the search is worked out in a thread of its
-        own, so that no trial waits for it; else between two messages.
+        own, so that no trial waits for it; else between two messages. Until that thread
+        has something to show, whatever wants the state waits.
         """
         self.state = StudyState(study)
         self.board = Board(study)
@@ -106,12 +107,10 @@ class Desk:
         )
         """What comes next in the search, worked out beside the trials."""
         self._resume(study, mode)
-        self.advance()
-        if self.state.theta is not None:
-            self.state.drawn(0)  # compile before the first subject waits for it
         if beside:
-            self.ahead.wake()
-            threading.Thread(target=self._work_for_ever, daemon=True).start()
+            self.ahead.start(self._work_for_ever)
+        else:
+            self.advance()
 
     def handle(self, kind: str, payload: Any, caller: Caller = LOCAL) -> Reply:
         """Answer one message; every fault of it becomes a :class:`Refusal`."""
@@ -378,6 +377,7 @@ class Desk:
         return asked.answer() if asked else None
 
     def _work_for_ever(self) -> None:
+        self.ahead.begin()
         self.ahead.work_for_ever()
 
 

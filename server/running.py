@@ -29,6 +29,9 @@ from server.watch import Watch, Webhook
 SWITCH_S = 0.0005
 """How long one thread may keep others waiting; Python's own choice is 5 ms."""
 
+PATIENCE_S = 2.0
+"""How long a server that is closed waits for work that nobody needs any more."""
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,10 +47,14 @@ class Server:
     engine: Engine
 
     def close(self) -> None:
-        """Stop looking, give the studies back, let go of the database."""
+        """Stop looking, give the studies back, let go of the database.
+
+        What works beside the trials ends at its next step, and is waited for so long.
+        """
         self.watch.close()
         self.studies.close()
         self.engine.dispose()
+        self.studies.join(PATIENCE_S)
 
 
 def assemble(

@@ -1,11 +1,21 @@
 """The command ``penchant serve``."""
 
+import contextlib
 import gc
+import logging
+import os
 import signal
 import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from server.running import Server
 
 _HERE = ("127.0.0.1", "localhost", "::1")
 
@@ -55,41 +65,64 @@ def serve(
     127.0.0.1, and wherever `penchant token issue` was used once, every client needs
     a token.
     """
-    from server.app import serve as run
-    from server.logs import set_up
+    # A service is ended by SIGTERM; it is to give its studies back as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    with contextlib.suppress(KeyboardInterrupt):
+        from server.app import serve as run
+        from server.logs import set_up
+
+        set_up(log_json, log_level)
+        alone = studies[0].with_suffix(".db")
+        where = journal or str(alone if len(studies) == 1 else "penchant.db")
+        mode = "dry-run" if simulated else "live"
+        exposed = host not in _HERE
+        with _opened(studies, where, mode, exposed, webhook, ping) as server:
+            port = port or free_port()
+            for name in server.studies.names:
+                url = f"http://{host}:{port}?study={name}"
+                click.echo(f"study {name} ({mode}) at {url}")
+            gc.set_threshold(700)  # little at a time, so that no trial waits for it
+            server.watch.start()
+            run(server.app, server.socketio, host, port)
+    _leave()
+
+
+@contextlib.contextmanager
+def _opened(
+    files: Sequence[Path],
+    where: str,
+    mode: str,
+    exposed: bool,
+    webhook: str | None,
+    ping: str | None,
+) -> Iterator["Server"]:
+    """A server with its studies open; raises ``ClickException`` if they cannot be."""
     from server.redaction import redact
     from server.running import assemble
     from server.studies import load_studies
 
-    set_up(log_json, log_level)
-    alone = studies[0].with_suffix(".db")
-    where = journal or str(alone if len(studies) == 1 else "penchant.db")
-    mode = "dry-run" if simulated else "live"
-    try:
-        loaded = load_studies(list(studies))
-        server = assemble(
-            loaded, where, mode, host not in _HERE, webhook=webhook, ping=ping
-        )
-        server.studies.open_all()
-    except (OSError, ValueError) as error:
-        raise click.ClickException(redact(str(error))) from error
-    # A service is ended by SIGTERM; it is to give its studies back as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    port = port or free_port()
-    for name in loaded:
-        click.echo(f"study {name} ({mode}) at http://{host}:{port}?study={name}")
-    gc.set_threshold(700)  # little at a time, so that no trial waits for it
-    server.watch.start()
-    try:
-        run(server.app, server.socketio, host, port)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.close()
+    with contextlib.ExitStack() as stack:
+        try:
+            loaded = load_studies(list(files))
+            server = assemble(loaded, where, mode, exposed, webhook=webhook, ping=ping)
+            stack.callback(server.close)
+            server.studies.open_all()
+        except (OSError, ValueError) as error:
+            raise click.ClickException(redact(str(error))) from error
+        yield server
 
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    """End at once if there are threads left: one cut off inside XLA aborts Python."""
+    if threading.active_count() > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def free_port() -> int:

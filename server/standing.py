@@ -220,9 +220,9 @@ class Standing:
                     self.study.labeller,
                     replace(self.study.design, training_stimuli=int(size)),
                     self.series,
-                    self.theta[which],
-                    jnp.array(slots),
-                    jnp.uint32(self.study.seed),
+                    np.asarray(self.theta)[which],
+                    np.array(slots),
+                    np.uint32(self.study.seed),
                 )
             )
             for place, i in enumerate(which):

@@ -92,8 +92,9 @@ def foretaste(ahead: StudyState) -> Iterator[int]:
     """Let an evolution study go ahead on a copy, as if all were scored.
 
     What is compiled for a step is there when the step is due. First the next step, then
-    the beginning of each later component, which has its own programs; gives the
-    component that is compiled for. Verification is left out: it would really be run.
+    the beginning of each later component, which has its own programs; gives, between
+    pieces, the component they are for. Verification is left out: it would really be
+    run.
     """
     generations = ahead.study.file.search.generations
     if ahead.study.infers or ahead.verification:
@@ -106,14 +107,14 @@ def foretaste(ahead: StudyState) -> Iterator[int]:
             if ahead.component == ahead.study.file.study.components:
                 return
             fact = advance(ahead)
+            if fact is None:
+                return
+            yield ahead.component
             if isinstance(fact, ElitesChosen):  # scored again, and told next
                 ahead.scores.elites = []
-            elif fact is None:
-                return
             else:
                 ahead.apply(fact)
         ahead.drawn(0)
-        yield ahead.component
         ahead.generation = generations - 1
 
 

@@ -3,9 +3,11 @@
 import gc
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from server.ahead import Ahead
 from server.desk import Desk
 from server.events import Fact
 from server.journal import Journal, JournalError
@@ -48,6 +50,8 @@ class Studies:
         """Called before the studies are given back."""
         self._studies, self._where = dict(studies), where
         self._open: dict[str, Desk] = {}
+        self._ending: list[Ahead] = []
+        """What may still work beside studies that were given back."""
         self._opening = {name: threading.Lock() for name in studies}
 
     def desk(self, name: str | None) -> Desk:
@@ -72,7 +76,7 @@ class Studies:
             desk = self._open.get(name)
             if desk is not None and desk.superseded:
                 del self._open[name]
-                desk.close()
+                self._give_back(desk)
             if name not in self._open:
                 try:
                     self._open[name] = self._opened(name)
@@ -96,7 +100,13 @@ class Studies:
         self.end_listening()
         while self._open:
             _, desk = self._open.popitem()
-            desk.close()
+            self._give_back(desk)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait, but no longer, for what works beside studies that were given back."""
+        until = time.monotonic() + timeout_s
+        for ahead in self._ending:
+            ahead.join(max(until - time.monotonic(), 0.0))
 
     def end_listening(self) -> None:
         """Whoever works beside the studies is to end it."""
@@ -111,14 +121,22 @@ class Studies:
             self.listen_to(name, desk)
             desk.ahead.warm_up()
         except BaseException:  # whatever it was, others must be able to serve it
-            (desk or journal).close()
+            if desk:
+                self._give_back(desk)
+            journal.close()
             raise
-        # What is loaded and compiled stays: a look at all of it for garbage would hold
-        # up every trial for a fifth of a second, again and again.
-        gc.unfreeze()
-        gc.collect()
+        # What is loaded stays: a look at all of it for garbage would hold up every
+        # trial for a fifth of a second, again and again.
+        if gc.get_freeze_count():
+            gc.unfreeze()
+            gc.collect()
         gc.freeze()
         return desk
+
+    def _give_back(self, desk: Desk) -> None:
+        desk.close()
+        still = [ahead for ahead in self._ending if ahead.working]
+        self._ending = [*still, desk.ahead]
 
     def listen_to(self, name: str, desk: Desk) -> None:
         """Pass on what a desk tells to whoever listens to all studies."""

@@ -92,7 +92,8 @@ class StudyState(Standing):
             self.asked += len(fact.theta)
             return
         asked, self.search = self.ask()
-        if (asked != self.theta).any(1).sum() > len(fact.screened):
+        others = (np.asarray(asked) != np.asarray(self.theta)).any(1)
+        if others.sum() > len(fact.screened):
             warnings.warn(
                 f"generation {fact.generation} of the journal cannot be computed again "
                 "to the last digit by the versions of JAX or evosax installed here; "

@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import hashlib
 import tomllib
+from functools import partial
 from pathlib import Path
 
+import jax
 from pydantic import ValidationError
 
 from meta_learner.assignment import Design, named_key
@@ -78,9 +80,9 @@ class Study:
         )
         self.design = self.file.session.design()
         try:
-            space.sample(
-                named_key(0), self.design.training_stimuli + self.design.test_stimuli
-            )
+            number = self.design.training_stimuli + self.design.test_stimuli
+            # Whether there are so many; nothing is drawn.
+            jax.eval_shape(partial(space.sample, n=number), named_key(0))
             self.search = self._search()
             self.helper = self._helper()
         except ValueError as error:

@@ -7,6 +7,7 @@ Several such processes may be given the same studies: each serves those that the
 sends to it, and takes over those of a process that is gone.
 """
 
+import atexit
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def application(
         ping=ping,
     )
     server.watch.start()
+    atexit.register(server.close)  # what works beside the trials ends before Python
     # One proxy stands in front: whom it forwards is who asked.
     return ProxyFix(_Elsewhere(server.app.wsgi_app, server.studies), x_for=1)
 

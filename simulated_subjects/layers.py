@@ -49,7 +49,9 @@ def _weighted_jvp(
     (x, weights), (moved, changed) = primals, tangents
     # On the way back this is (turned x) @ slopes. XLA would fold the turning into the
     # product, and small products with a turned left side take it twice as long.
-    turned = x.T if weights.shape[1] == 1 else jax.lax.optimization_barrier(x.T)
+    turned = x.T
+    if weights.shape[1] > 1:
+        turned = jax.lax.optimization_barrier(turned)  # type: ignore[no-untyped-call]
     by_weights = jnp.einsum("in,io->no", turned, changed)
     return weighted(x, weights), moved @ weights + by_weights
 

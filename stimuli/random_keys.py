@@ -5,6 +5,7 @@ Written out, XLA makes one pass of it, together with what uses the numbers.
 """
 
 from collections.abc import Hashable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -56,10 +57,13 @@ def _bits(k: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
     return (x ^ y).astype(_WIDTHS[width])
 
 
+# One program where keys are made one by one, and in others no call of its own.
+@partial(jax.jit, static_argnums=1, inline=True)
 def _split(k: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack(_counted(k, shape), -1)
 
 
+@partial(jax.jit, inline=True)
 def _fold_in(k: jax.Array, data: int | jax.Array) -> jax.Array:
     low = jnp.asarray(data).astype(jnp.uint32)
     return jnp.stack(_threefry(k, jnp.zeros_like(low), low))

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from small_study import be_born
 from werkzeug.serving import make_server
 
 from server.access import Access
@@ -15,6 +16,8 @@ from server.door import Door
 from server.limits import Limits
 from server.metrics import Metrics
 from server.studies import Studies
+from subject_clients.simulated import run_subjects
+from subject_clients.transport import TRANSPORTS
 
 
 def door_of(desk: Desk, access: Access | None = None, *others: Desk) -> Door:
@@ -46,6 +49,19 @@ def serving(desk: Desk, access: Access | None = None, *others: Desk) -> Iterator
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def play(desk: Desk, transport: str = "socket", at_once: int = 2) -> None:
+    """Let simulated subjects come to a server until a study is over, some at once."""
+    study = desk.state.study
+    with serving(desk) as url:
+        run_subjects(
+            "sim",
+            at_once,
+            lambda group: be_born(study, group),
+            lambda: TRANSPORTS[transport](url, 20.0),
+            groups=study.groups,
+        )
 
 
 class Wire:

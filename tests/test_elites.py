@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from fragile import Fragile, PowerCut
-from live_server import serving
+from live_server import play
 from small_study import (
     Clock,
-    be_born,
     facts,
     hello,
     open_desk,
@@ -44,8 +43,6 @@ from server.journal import Journal
 from server.scores import Scores
 from server.study import replay
 from server.study_file import Study, StudyFileError, load
-from subject_clients.simulated import run_subjects
-from subject_clients.transport import TRANSPORTS
 
 OpenJournal = Callable[..., Journal]
 ONE = "population = 4"
@@ -219,13 +216,7 @@ def test_a_study_with_elites_is_the_same_in_process_and_over_messages(
 def test_a_study_with_elites_runs_over_sockets(journal: Journal) -> None:
     study = small_study(TEXT)
     desk = open_desk(journal, study=study)
-    with serving(desk) as url:
-        run_subjects(
-            "sim",
-            2,
-            lambda group: be_born(study, group),
-            lambda: TRANSPORTS["socket"](url, 20.0),
-        )
+    play(desk)
     assert desk.state.finished
     assert len(ends(journal)) == 12
 

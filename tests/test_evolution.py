@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from meta_learner.evolution import Evolution, State, strategy_names
 
-GENES, POPULATION = 5, 8
+GENES, POPULATION = 5, 16
 
 
 @cache
@@ -62,14 +62,9 @@ def test_every_strategy_keeps_the_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_strategies_we_name_find_a_minimum(name: str) -> None:
-    best = generations_best(name, 60)
+    search = evolution(name)
+    best = search.best(generations(search, 60))
     assert float(((best - 1) ** 2).sum()) < 0.5  # it starts at 5
-
-
-def generations_best(name: str, count: int) -> jax.Array:
-    """Where a strategy stands after some generations of 16."""
-    search = Evolution(name, 16, GENES)
-    return search.best(generations(search, count))
 
 
 def test_a_generation_without_any_result_changes_nothing() -> None:

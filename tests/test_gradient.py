@@ -25,8 +25,8 @@ from meta_learner.gradient import (
     from_rows,
     to_rows,
 )
-from meta_learner.labelling import Labeller, freeze
-from meta_learner.null import null_labels, null_series
+from meta_learner.labelling import Labeller, freeze, labels_of_each
+from meta_learner.null import null_series
 from meta_learner.objective import Objective
 from meta_learner.spectrum import orders_of
 from simulated_subjects.kernel_ridge import KernelRidge
@@ -294,7 +294,7 @@ def test_a_known_bias_is_found_and_not_by_the_null(of: Problem, order: int) -> N
     search, orders = search_of(of), orders_of(of.labeller.space)
     blind = replace(of.objective, generalisation_weight=0.0)
     series = null_series(of.labeller, search, blind, (150,), jax.random.key(0), 40)
-    labels = np.asarray(null_labels(of.labeller, series, orders.x), float)
+    labels = np.asarray(labels_of_each(of.labeller, series, orders.x), float)
     null = orders.power(labels)[:, 0, order - 1]
     print("power", np.round(found, 3), "null", np.quantile(null, [0.05, 0.5, 0.95]))
     assert min(found) > 0.95

@@ -13,10 +13,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from live_server import serving
+from live_server import play
 from small_study import (
     Clock,
-    be_born,
     facts,
     hello,
     open_desk,
@@ -51,8 +50,6 @@ from server.journal import Journal
 from server.protocol import Assignment, Done, Refusal, Wait
 from server.study import replay
 from server.study_file import Study, StudyFileError
-from subject_clients.simulated import run_subjects
-from subject_clients.transport import TRANSPORTS
 
 OpenJournal = Callable[..., Journal]
 
@@ -343,14 +340,7 @@ def test_in_process_over_messages_and_over_sockets_it_is_the_same_study(
     dry_run(study, process)
     run_all(open_desk(messages, study=study))
     desk = open_desk(wire, study=study)
-    with serving(desk) as url:
-        run_subjects(
-            "sim",
-            2,
-            lambda group: be_born(study, group),
-            lambda: TRANSPORTS["socket"](url, 20.0),
-            groups=study.groups,
-        )
+    play(desk)
     assert ends(process).keys() == ends(messages).keys() == ends(wire).keys()
     assert len(ends(wire)) == study.sessions == 16
     for name, one in ends(process).items():
@@ -386,14 +376,7 @@ def test_subjects_that_omit_leave_no_group_waiting(open_journal: OpenJournal) ->
             dry_run(study, journal)
         else:
             desk = open_desk(journal, study=study)
-            with serving(desk) as url:
-                run_subjects(
-                    "sim",
-                    1,
-                    lambda group: be_born(study, group),
-                    lambda: TRANSPORTS["http"](url, 20.0),
-                    groups=study.groups,
-                )
+            play(desk, "http", at_once=1)
         assert facts(journal, StudyFinished)
         assert "unusable" in {end.status for end in ends(journal).values()}
 

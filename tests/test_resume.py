@@ -3,6 +3,7 @@
 import contextlib
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -101,6 +102,7 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
     """
     study, journal = folder / "study.toml", folder / "journal.db"
     study.write_text(STUDY)
+    loaded = Study(STUDY)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -113,7 +115,7 @@ def storm(folder: Path, moments: list[int]) -> tuple[list[Any], list[str]]:
             run_subjects,
             "here",
             2,
-            lambda group: be_born(Study(STUDY), group),
+            lambda group: be_born(loaded, group),
             lambda: Remembering(url, acknowledged),
         )
         for moment in moments:
@@ -144,9 +146,16 @@ def read(journal: Path) -> list[Any]:
 
 def grow(journal: Path, events: int) -> None:
     """Wait until so many events are on disk, seen from another process."""
-    for _ in range(12_000):
-        if len(read(journal)) >= events:
-            return
+    until = time.monotonic() + 240
+    where = f"file:{journal}?mode=ro"
+    while time.monotonic() < until:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # it is just being made
+            contextlib.closing(sqlite3.connect(where, uri=True)) as stored,
+        ):
+            (count,) = stored.execute("SELECT count(*) FROM events").fetchone()
+            if count >= events:
+                return
         time.sleep(0.01)
     raise TimeoutError(f"no {events} events in {journal}")
 

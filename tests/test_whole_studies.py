@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_server import serving
-from small_study import be_born, open_desk, small_study, study_text
+from live_server import play
+from small_study import open_desk, small_study, study_text
 
 from meta_learner.generalisation import generalisation_error
 from meta_learner.psychometric import Psychometric
@@ -27,8 +27,6 @@ from server.whole_studies import recipe_of, run_whole
 from simulated_subjects.kernel_ridge import KernelRidge
 from stimuli import random_keys
 from stimuli.sphere import Sphere
-from subject_clients.simulated import run_subjects
-from subject_clients.transport import TRANSPORTS
 
 SEEDS = (3, 4, 11)
 
@@ -126,13 +124,7 @@ def test_labellings_that_a_session_cannot_tell_from_a_constant() -> None:
 def test_over_sockets_it_is_the_same_study(journal: Journal) -> None:
     study = small_study(PLAIN)
     desk = open_desk(journal, study=study)
-    with serving(desk) as url:
-        run_subjects(
-            "sim",
-            2,
-            lambda group: be_born(study, group),
-            lambda: TRANSPORTS["socket"](url, 20.0),
-        )
+    play(desk)
     assert desk.state.finished
     whole = run_whole(recipe_of(study), [study.seed])
     x = study.labeller.space.grid(64)
