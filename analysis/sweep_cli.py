@@ -73,12 +73,9 @@ def sweep(
             "study": study.read_text(encoding="utf-8"),
             "set": sorted(axes),
         }
-        contents = {setting.told: setting.study.sha256 for setting in settings}
         function = partial(run_block, str(study.absolute().parent))
         with shown("studies") as show:
-            found = spread(
-                function, jobs, question, out, where, TOGETHER, show, contents
-            )
+            found = spread(function, jobs, question, out, where, TOGETHER, show)
         if len(found.rows):
             Console().print(sweep_table(settings, found.rows))
         click.echo(f"data set: {out}")

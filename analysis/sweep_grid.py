@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.certificate_studies import toml
 from server.study_file import Study, StudyFileError
-from server.sweep import Setting
+from server.sweep import Setting, as_set
 
 Axes = dict[str, list[Any]]
 """Values to try, by dotted key of a study file."""
@@ -83,8 +83,7 @@ def _told(fault: str, chosen: Mapping[str, Any]) -> str:
     where, _, why = fault.partition(": ")
     named = {k: v for k, v in chosen.items() if f"{k}.".startswith(f"{where}.")}
     named = named or {k: v for k, v in chosen.items() if where.startswith(f"{k}.")}
-    of = " ".join(f"--set {k}={_typed(v)}" for k, v in (named or chosen).items())
-    return f"{of}: {why if named else fault}"
+    return f"{as_set(named or chosen)}: {why if named else fault}"
 
 
 def _with(whole: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +139,3 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
         key: value if isinstance(value, bool | int | float | str) else str(value)
         for key, value in values.items()
     }
-
-
-def _typed(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

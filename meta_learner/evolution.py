@@ -94,7 +94,9 @@ class Evolution:
         """
         # Without JAX, which would compile a program for each step.
         whole, losses = self._complete(
-            np.asarray(theta), np.asarray(results), np.asarray(self.best(state))
+            np.asarray(theta),
+            np.asarray(results, np.float32),
+            np.asarray(self.best(state)),
         )
         if not np.isfinite(losses).any():
             return state

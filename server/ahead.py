@@ -41,6 +41,10 @@ class Ahead:
         self._looked_at, self._overtaken = -1, 0
         self._compiling: Iterator[int] = iter(())
         self._thread: threading.Thread | None = None
+        self.beginning = False
+        """Whether the first steps are under way, with the state locked."""
+        self.failing = False
+        """Whether the last that was tried failed; it is tried again."""
 
     def wake(self) -> None:
         """Something may have changed what comes next."""
@@ -54,6 +58,7 @@ class Ahead:
         come later.
         """
         self._lock.acquire()
+        self.beginning = True
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
 
@@ -65,12 +70,17 @@ class Ahead:
                 if self._state.theta is not None:
                     self._state.drawn(0)
             finally:
+                self.beginning = False
                 self._lock.release()
             self._settle()
         except Exception:  # they are taken as any others
-            if not self._closing:
-                _LOG.exception("the search could not begin")
+            self._fail("the search could not begin")
         self._work.set()
+
+    def _fail(self, why: str) -> None:
+        self.failing = True
+        if not self._closing:
+            _LOG.exception(why)
 
     def warm_up(self) -> None:
         """Compile, beside the trials, what later steps of the search need."""
@@ -88,11 +98,6 @@ class Ahead:
         self._closing = True
         self._work.set()
 
-    @property
-    def working(self) -> bool:
-        """Whether the thread is there."""
-        return self._thread is not None and self._thread.is_alive()
-
     def join(self, timeout_s: float) -> None:
         """Wait, but no longer, for what was under way at :meth:`close`."""
         if self._thread:
@@ -108,12 +113,13 @@ class Ahead:
             try:
                 while self.step() or self.infer():
                     pass
+                self.failing = False
                 while not self._work.is_set():
                     if next(self._compiling, None) is None:
                         break
             except Exception:  # no message may find the search asleep
+                self._fail("what comes next could not be worked out")
                 if not self._closing:
-                    _LOG.exception("what comes next could not be worked out")
                     time.sleep(TRY_AGAIN_S)
                 self._work.set()
 

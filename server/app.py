@@ -126,8 +126,14 @@ def _add_pages(app: Flask, door: Door) -> None:
 
     @app.get("/healthz")
     def healthz() -> Response:
-        sick = [n for n, d in door.studies.open_desks().items() if not d.healthy]
-        body = {"ok": not sick, "protocol": PROTOCOL, "not_storing": len(sick)}
+        desks = door.studies.open_desks().values()
+        sick = [desk for desk in desks if not desk.healthy]
+        body = {
+            "ok": not sick,
+            "protocol": PROTOCOL,
+            "not_storing": sum(not desk.storing for desk in sick),
+            "not_searching": sum(desk.ahead.failing for desk in sick),
+        }
         return Response(
             json.dumps(body), 503 if sick else 200, mimetype="application/json"
         )

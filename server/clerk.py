@@ -132,11 +132,10 @@ class Clerk:
             free = self._free(request.subject, group)
         if not free:
             of_group = f" of {group}, or was" if group else ""
-            return Wait(
-                retry_after_s=RETRY_AFTER_S,
-                reason="every candidate of this generation is with a subject"
-                + of_group,
-            )
+            reason = f"every candidate of this generation is with a subject{of_group}"
+            if state.theta is None:
+                reason = "the next labellings are not worked out yet"
+            return Wait(retry_after_s=RETRY_AFTER_S, reason=reason)
         self._one_at_a_time(rig)
         capabilities = dict(request.capabilities)
         opened = assign(

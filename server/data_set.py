@@ -56,17 +56,29 @@ def forget_failures(out: Path, done: Iterable[str]) -> None:
 def begin(out: Path, question: Mapping[str, Any], contents: Mapping[str, str]) -> None:
     """Write the question down, or compare it with that of the rows that are there.
 
-    ``contents`` are hashes, by setting, of all that rows depend on, files too: there
-    may be more each time. Raises :class:`OtherQuestionError` where anything changed.
+    ``contents`` are hashes, by setting, of all that rows depend on, files too. Raises
+    :class:`OtherQuestionError` where anything changed.
     """
     asked = json.loads(json.dumps({**question, "versions": versions()}))
+    before: dict[str, str] = {}
     if any(out.glob("*.parquet")):
         held = _held(out)
         before = held.pop(_CONTENTS, {})
         _compare(out, held, asked)
         _compare_contents(out, before, contents)
-        contents = {**before, **contents}
-    text = json.dumps(asked | {_CONTENTS: dict(contents)}, indent=2) + "\n"
+    _ask(out, asked, before)
+
+
+def keep_contents(out: Path, contents: Mapping[str, str]) -> None:
+    """Write down what rows that come now depend on, as in :func:`begin`."""
+    held = _held(out)
+    before = held.pop(_CONTENTS)
+    if any(setting not in before for setting in contents):
+        _ask(out, held, before | contents)
+
+
+def _ask(out: Path, question: Mapping[str, Any], contents: Mapping[str, str]) -> None:
+    text = json.dumps({**question, _CONTENTS: contents}, indent=2) + "\n"
     _whole(out / QUESTION, lambda name: name.write_text(text, encoding="utf-8"))
 
 

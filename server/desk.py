@@ -244,9 +244,14 @@ class Desk:
         return self._backlog.superseded
 
     @property
-    def healthy(self) -> bool:
+    def storing(self) -> bool:
         """Whether what it hears is stored."""
         return not self._backlog.failing
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it stores what it hears, and its search does not fail."""
+        return self.storing and not self.ahead.failing
 
     def _resume(self, study: Study, mode: str) -> None:
         self._journal.claim()

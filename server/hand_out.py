@@ -148,7 +148,8 @@ class _Hands:
         self._names, self._run, self._handed = names, uuid4().hex[:8], count()
         self._ours, self._refused = versions(), dict[str, str]()
         self._stranded = Counter[int]()
-        self._ours_s = time.monotonic()
+        self._others_only_s: float | None = None
+        """Since when there are but workers of other versions."""
         # Results are fetched as soon as they are there: the death of the worker that
         # has one would cost that job too.
         self._over = as_completed(with_results=True, raise_errors=False)
@@ -161,20 +162,33 @@ class _Hands:
         """Hand over as many jobs as there are threads for them."""
         if self.fault:
             return
-        threads = self._client.nthreads()
+        threads = self._workers()
+        if self.fault:
+            return
         ours = {one: threads[one] for one in threads if one not in self._refused}
-        if ours:
-            self._ours_s = time.monotonic()
-        elif not threads:
+        if ours or not threads:
+            self._others_only_s = None
+        if not threads:
             self._note("waiting for workers")
-        else:
+        elif not ours:
             self._note("waiting for workers of our versions")
-            if time.monotonic() > self._ours_s + _OTHERS_ONLY_S:
+            now = time.monotonic()
+            self._others_only_s = self._others_only_s or now
+            if now > self._others_only_s + _OTHERS_ONLY_S:
                 self.fault = _others_only(self._refused[one] for one in threads)
         # One job waits for the first worker that comes.
         places = sum(ours.values()) or (0 if self._refused else 1)
         while self.waiting and len(self.flying) < places:
             self._hand(self.waiting.popleft(), ours if self._refused else ())
+
+    def _workers(self) -> Mapping[str, int]:
+        """Threads of each worker that is there."""
+        try:
+            threads: Mapping[str, int] = self._client.nthreads()
+        except OSError:
+            self.fault = _gone()
+            return {}
+        return threads
 
     def _hand(self, number: int, workers: Iterable[str]) -> None:
         key = f"{self._names[number]}-{self._run}-{next(self._handed)}"
@@ -226,7 +240,9 @@ class _Hands:
         Dask counts the deaths of a job's workers, but forgets with the job.
         """
         failed = []
-        there = set(self._client.nthreads() if self._refused else ())
+        there = set(self._workers() if self._refused else ())
+        if self.fault:
+            return []
         for future, (number, workers) in list(self.flying.items()):
             if not workers or future.done() or workers & there:
                 continue

@@ -80,7 +80,7 @@ class Metrics:
                 ("sessions_ended", "Sessions that are over."),
                 ("sessions_planned", "Sessions that the study takes."),
                 ("best_error", "Lowest generalisation error so far."),
-                ("healthy", "Whether what is heard is stored."),
+                ("healthy", "Whether what is heard is stored, and the search works."),
             )
         }
         for name, desk in self._studies.open_desks().items():

@@ -46,7 +46,7 @@ class Server:
     watch: Watch
     engine: Engine
 
-    def close(self) -> None:
+    def close(self, patience_s: float = PATIENCE_S) -> None:
         """Stop looking, give the studies back, let go of the database.
 
         What works beside the trials ends at its next step, and is waited for so long.
@@ -54,7 +54,7 @@ class Server:
         self.watch.close()
         self.studies.close()
         self.engine.dispose()
-        self.studies.join(PATIENCE_S)
+        self.studies.join(patience_s)
 
 
 def assemble(
@@ -91,6 +91,8 @@ def assemble(
     def look() -> list[tuple[Snapshot, SafetySection]]:
         seen = []
         for name, desk in open_.open_desks().items():
+            if desk.ahead.beginning:  # whose lock would hold up us, and our end
+                continue
             try:
                 seen.append(open_.desk(name).look() if desk.superseded else desk.look())
             except (OSError, ProtocolError):  # one study must not blind us for others

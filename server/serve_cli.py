@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from server.running import Server
 
 _HERE = ("127.0.0.1", "localhost", "::1")
+
+_COMPILED_S = 300.0
+"""By then whatever was being compiled is."""
 
 
 @click.command()
@@ -65,9 +68,9 @@ def serve(
     127.0.0.1, and wherever `penchant token issue` was used once, every client needs
     a token.
     """
-    # A service is ended by SIGTERM; it is to give its studies back as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    with contextlib.suppress(KeyboardInterrupt):
+    # Nothing is lost by an end at once, and Python is never ended within its imports,
+    # where an exception may abort it or be swallowed.
+    with _stopped_by(lambda *_: os._exit(0)):
         from server.app import serve as run
         from server.logs import set_up
 
@@ -83,7 +86,9 @@ def serve(
                 click.echo(f"study {name} ({mode}) at {url}")
             gc.set_threshold(700)  # little at a time, so that no trial waits for it
             server.watch.start()
-            run(server.app, server.socketio, host, port)
+            # A service is ended by SIGTERM; it gives its studies back as on Ctrl-C.
+            with contextlib.suppress(KeyboardInterrupt), _stopped_by(_interrupt):
+                run(server.app, server.socketio, host, port)
     _leave()
 
 
@@ -105,14 +110,29 @@ def _opened(
         try:
             loaded = load_studies(list(files))
             server = assemble(loaded, where, mode, exposed, webhook=webhook, ping=ping)
-            stack.callback(server.close)
+            # As long as it takes: an error ends Python, where nothing may compile.
+            stack.callback(server.close, _COMPILED_S)
             server.studies.open_all()
         except (OSError, ValueError) as error:
             raise click.ClickException(redact(str(error))) from error
         yield server
+        stack.pop_all()
+        server.close()
 
 
-def _interrupt() -> None:
+@contextlib.contextmanager
+def _stopped_by(handler: Callable[..., object]) -> Iterator[None]:
+    """What SIGTERM and Ctrl-C do meanwhile."""
+    both = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(one, handler) for one in both]
+    try:
+        yield
+    finally:
+        for one, handled in zip(both, before, strict=True):
+            signal.signal(one, handled)
+
+
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 

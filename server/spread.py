@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -20,6 +19,7 @@ from server.data_set import (
     begin,
     content_key,
     forget_failures,
+    keep_contents,
     keep_failure,
     rows_of,
     write_part,
@@ -44,12 +44,15 @@ class Job:
     """What is run: ``about`` is all that its rows depend on, as JSON.
 
     Jobs of one ``kind`` share a compiled program, and may be handed over together.
-    ``name`` is for people.
+    ``name`` is for people. ``contents`` is a hash of all that rows of its ``setting``
+    depend on, files too: those of one setting in a data set have the same.
     """
 
     name: str
     about: Mapping[str, Any]
     kind: str = ""
+    setting: str = ""
+    contents: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -107,17 +110,15 @@ def spread(
     where: Where = HERE,
     together: int = 1,
     show: Show = lambda *_: None,
-    contents: Mapping[str, str] = MappingProxyType({}),
 ) -> Spread:
     """Run the jobs that the data set ``out`` does not hold yet; without one, all.
 
-    ``question`` is what all rows have in common; versions are added to it. ``contents``
-    are hashes, by setting, of all that rows depend on, files too: there may be more
-    each time, but none may change. At most ``together`` jobs of a kind are handed over
-    at once, and make a part. Raises :class:`server.data_set.OtherQuestionError` for a
-    folder with rows of another question, ``OSError`` for one that cannot be written or
-    that another run is writing, and :class:`server.hand_out.ClusterError`. Jobs that
-    fail are told, and tried again by the next run.
+    ``question`` is what all rows have in common; versions are added to it. At most
+    ``together`` jobs of a kind are handed over at once, and make a part. Raises
+    :class:`server.data_set.OtherQuestionError` for a folder with rows of another
+    question, ``OSError`` for one that cannot be written or that another run is writing,
+    and :class:`server.hand_out.ClusterError`. Jobs that fail are told, and tried again
+    by the next run.
     """
     if out is None:
         return _spread(function, jobs, None, where, together, show)
@@ -125,7 +126,7 @@ def spread(
     lock = FileLock(out / _LOCK)
     try:
         with lock.acquire(timeout=0):
-            begin(out, question, contents)
+            begin(out, question, _contents(jobs))
             return _spread(function, jobs, out, where, together, show)
     except Timeout as error:
         raise OSError(
@@ -169,6 +170,7 @@ def _spread(
                 continue
             table = _table(lot, found)
             if out is not None:
+                keep_contents(out, _contents(lot))
                 write_part(table, out)
                 forget_failures(out, table[JOB])
             tables.append(table)
@@ -186,6 +188,10 @@ def _lots(jobs: Iterable[Job], together: int) -> Iterator[list[Job]]:
     for _, alike in groupby(jobs, lambda job: job.kind):
         while lot := list(islice(alike, together)):
             yield lot
+
+
+def _contents(jobs: Iterable[Job]) -> dict[str, str]:
+    return {job.setting: job.contents for job in jobs if job.setting}
 
 
 def _keep(lot: Sequence[Job], found: Failed, out: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from weakref import WeakSet
 
 from server.ahead import Ahead
 from server.desk import Desk
@@ -50,7 +51,7 @@ class Studies:
         """Called before the studies are given back."""
         self._studies, self._where = dict(studies), where
         self._open: dict[str, Desk] = {}
-        self._ending: list[Ahead] = []
+        self._ending: WeakSet[Ahead] = WeakSet()
         """What may still work beside studies that were given back."""
         self._opening = {name: threading.Lock() for name in studies}
 
@@ -105,7 +106,7 @@ class Studies:
     def join(self, timeout_s: float) -> None:
         """Wait, but no longer, for what works beside studies that were given back."""
         until = time.monotonic() + timeout_s
-        for ahead in self._ending:
+        for ahead in list(self._ending):
             ahead.join(max(until - time.monotonic(), 0.0))
 
     def end_listening(self) -> None:
@@ -135,8 +136,7 @@ class Studies:
 
     def _give_back(self, desk: Desk) -> None:
         desk.close()
-        still = [ahead for ahead in self._ending if ahead.working]
-        self._ending = [*still, desk.ahead]
+        self._ending.add(desk.ahead)
 
     def listen_to(self, name: str, desk: Desk) -> None:
         """Pass on what a desk tells to whoever listens to all studies."""

@@ -43,8 +43,13 @@ class Setting(NamedTuple):
     @property
     def told(self) -> str:
         """The values as a command sets them."""
-        each = [f"--set {k}={v}" for k, v in sorted(self.values.items())]
-        return " ".join(each) or "the study as it is"
+        return as_set(dict(sorted(self.values.items()))) or "the study as it is"
+
+
+def as_set(values: Mapping[str, Any]) -> str:
+    """Values of dotted keys as a command sets them."""
+    typed = {k: str(v).lower() if isinstance(v, bool) else v for k, v in values.items()}
+    return " ".join(f"--set {key}={value}" for key, value in typed.items())
 
 
 def jobs_of(settings: Sequence[Setting], seeds: Sequence[int]) -> list[Job]:
@@ -60,6 +65,8 @@ def jobs_of(settings: Sequence[Setting], seeds: Sequence[int]) -> list[Job]:
             },
             # What runs by a journal takes long: each study is a part of its own.
             setting.study.sha256 + ("" if whole else f" {seed}"),
+            setting.told,
+            setting.study.sha256,
         )
         for setting in settings
         for whole in [runs_whole(setting.study)]

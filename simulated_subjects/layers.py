@@ -25,7 +25,8 @@ class Layer(NamedTuple):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Drive of the outputs, ``(..., inputs)`` to ``(..., outputs)``."""
         rows = x.reshape(-1, x.shape[-1])
-        drive = weighted(rows, self.weights).reshape(*x.shape[:-1], -1)
+        drive = weighted(rows, self.weights)
+        drive = drive.reshape(*x.shape[:-1], self.weights.shape[1])
         return drive + jnp.broadcast_to(self.bias, drive.shape)
 
 

@@ -369,3 +369,29 @@ def test_whoever_would_wait_wakes_the_search_for_a_quorum(journal: Journal) -> N
     assert isinstance(hello(desk, "mouse-3"), Wait)
     wait_until(lambda: bool(desk.state.free()), told)
     assert hello(desk, "mouse-3").session == "c0-g1-i1-a0"
+
+
+def test_a_search_that_cannot_begin_is_told_and_tried_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.ahead.TRY_AGAIN_S", 0.01)
+    ask, broken, tried = Evolution.ask, [True], threading.Semaphore(0)
+
+    def sometimes(*arguments: Any) -> Any:
+        tried.release()
+        if broken:
+            raise MemoryError
+        return ask(*arguments)
+
+    monkeypatch.setattr(Evolution, "ask", sometimes)
+    desk = open_desk(journal, beside=True)
+    told = listen(desk)
+    assert all(tried.acquire(timeout=SOON_S) for _ in range(3))
+    reply = send(desk, "hello", protocol=1, subject="mouse-1")
+    assert desk.storing
+    assert not desk.healthy
+    assert isinstance(reply, Wait | Refusal)
+    broken.clear()
+    wait_until(lambda: bool(desk.state.free()), told)
+    assert hello(desk, "mouse-1").session == "c0-g0-i0-a0"
+    wait_until(lambda: desk.healthy, told)

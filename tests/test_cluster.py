@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +147,19 @@ def test_another_question_is_refused_and_more_jobs_are_added(tmp_path: Path) -> 
     more = spread(squares, jobs(tmp_path, range(2, 5)), QUESTION, out)
     assert list(more.rows["number"]) == [2, 3, 4]
     assert set(read(out)) == set(range(5))
-    one, other = ({"a": digest} for digest in "12")
-    spread(squares, ask, QUESTION, out, contents=one)
-    spread(squares, ask, QUESTION, out, contents={"b": "1"})  # a setting more
-    with pytest.raises(OtherQuestionError, match="rows of a from other files"):
-        spread(squares, ask, QUESTION, out, contents=other)
+    (tmp_path / "bad").touch()
+
+    def of(setting: str, contents: str, number: int, **about: Any) -> list[Job]:
+        (job,) = jobs(tmp_path, [number], contents=contents, **about)
+        return [replace(job, setting=setting, contents=contents)]
+
+    spread(squares, of("a", "1", 5), QUESTION, out)
+    spread(squares, of("b", "1", 6, raises=True), QUESTION, out)  # has no rows
+    spread(squares, of("b", "2", 6), QUESTION, out).check()
+    for setting, contents in (("a", "2"), ("b", "1")):
+        with pytest.raises(OtherQuestionError, match=f"of {setting} from other files"):
+            spread(squares, of(setting, contents, 7), QUESTION, out)
+    assert set(read(out)) == set(range(7))
     (out / "_question.json").unlink()
     with pytest.raises(OtherQuestionError, match="something else"):
         spread(squares, ask, QUESTION, out)
@@ -267,7 +277,10 @@ def test_a_worker_of_other_versions_is_passed_over(
         assert set(found.failed) == {"job 4"}
         assert found.failed["job 4"].why == f"{DEATHS} workers died while they ran it"
         assert read(out) == {n: n**2 for n in range(4)}
-        assert sorted(n for n, _ in begun(tmp_path)) == [0, 1, 2, 3, *[4] * DEATHS]
+        noted = Counter(n for n, _ in begun(tmp_path))
+        assert [noted[n] for n in range(4)] == [1] * 4
+        # Deaths that Dask counted are forgotten if the job is then given back.
+        assert DEATHS <= noted[4] <= 2 * DEATHS
         assert sum("evosax 0.0.1, here" in what for what in said) == 1
         os.killpg(ours.pid, signal.SIGKILL)
         monkeypatch.setattr("server.hand_out._OTHERS_ONLY_S", 0.5)
