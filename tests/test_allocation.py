@@ -449,7 +449,7 @@ def refusals() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     yield "quorum = 1.5", des, ("allocation.quorum", "less than or equal to 1")
     yield "subjects_per_candidate = 0", des, ("allocation.subjects_per_candidate",)
     yield "replicate_above = 0.0", des, ("allocation.replicate_above",)
-    yield "quorun = 0.5", des, ("allocation.quorun", "not permitted")
+    yield "quorun = 0.5", des, ("allocation.quorun", "no such setting")
     yield (
         "subjects_per_candidate = 3\nreplicate_above = 0.1",
         des,
