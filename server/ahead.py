@@ -67,8 +67,7 @@ class Ahead:
         try:
             try:
                 self._advance()
-                if self._state.theta is not None:
-                    self._state.drawn(0)
+                _draw(self._state)
             finally:
                 self.beginning = False
                 self._lock.release()
@@ -140,8 +139,7 @@ class Ahead:
         if not facts:
             self._overtaken = 0
             return False
-        if ahead.theta is not None:
-            ahead.drawn(0)
+        _draw(ahead)
         with self._lock:
             if self._state.revision == revision:
                 self._overtaken = 0
@@ -166,8 +164,7 @@ class Ahead:
             ahead = self._state.copy()
         fact = asked.answer()
         ahead.apply(fact)
-        if ahead.theta is not None:
-            ahead.drawn(0)
+        _draw(ahead)
         with self._lock:
             # Sessions may have begun or ended meanwhile: a fit stands, as far as it
             # goes; labellings stand unless others were asked, or the search is over.
@@ -182,7 +179,12 @@ class Ahead:
         self._state.foreseen = ahead.foreseen
         try:
             self._record(facts)
-            if self._state.theta is not None:
-                self._state.drawn(0)
+            _draw(self._state)
         finally:
             self._state.foreseen = None
+
+
+def _draw(state: StudyState) -> None:
+    """Draw the sessions of a generation that was asked, before a subject waits."""
+    if state.theta is not None:
+        state.drawn(0)
